@@ -1,0 +1,61 @@
+# make            builds everything and lays it out under build/ as `make install` does under PREFIX
+# make setup      checks what the build and the tests need; installs it as root on Debian and Ubuntu
+# make demo       a program is launched, checkpointed, killed, restarted
+# make test       unit tests and end-to-end tests            make check   format, lint, laws, documents
+# make test-programs, bench, soak, fuzz, faults              see CONTRIBUTING.md
+PREFIX ?= /usr/local
+DESTDIR ?=
+SWIFT ?= swift
+SWIFTFLAGS ?= --static-swift-stdlib
+SCRATCH ?= .build
+BUILD ?= build
+JOBS ?= 2
+COUNT ?= 1000
+SECONDS ?= 300
+export SWIFT SCRATCH BUILD JOBS
+
+.PHONY: all build install setup demo test unit end-to-end check test-programs bench soak fuzz faults clean
+
+all: build
+
+build:
+	$(SWIFT) build -c release $(SWIFTFLAGS) --scratch-path "$(SCRATCH)" -j $(JOBS)
+	Scripts/lay-out "$(SCRATCH)/release" "$(BUILD)"
+
+install: all
+	Scripts/lay-out --copy "$(BUILD)" "$(DESTDIR)$(PREFIX)"
+
+setup:
+	Scripts/setup
+
+demo: setup build
+	Scripts/demo
+
+test: setup build unit end-to-end
+
+unit:
+	Scripts/unit-tests
+
+end-to-end:
+	Tests/EndToEnd/run
+
+check: build
+	Scripts/check
+
+test-programs: build
+	Tests/Programs/run
+
+bench: build
+	Tests/Bench/run
+
+soak: build
+	Tests/Programs/soak --count $(COUNT)
+
+fuzz: build
+	Tests/Campaigns/fuzz --seconds $(SECONDS)
+
+faults: build
+	Tests/Campaigns/faults --seconds $(SECONDS)
+
+clean:
+	rm -rf "$(BUILD)" "$(SCRATCH)"

@@ -1,0 +1,47 @@
+// Addresses and options as a socket's description holds them.
+#ifndef CRESTART_DESCRIPTORS_SOCKETS_H
+#define CRESTART_DESCRIPTORS_SOCKETS_H
+
+#include <sys/socket.h>
+
+#include "descriptors_internal.h"
+
+struct crestart_address {
+    struct sockaddr_storage bytes;
+    socklen_t length; // 0 = none
+};
+// word is "n=" (own) or "p=" (peer).
+struct crestart_address crestart_address_of(const struct crestart_tables *tables, uint32_t object, const char *word);
+// True when the socket is bound to something: a Unix name, or an Internet port.
+bool crestart_is_bound(const struct crestart_address *address);
+
+enum crestart_option_pass { CRESTART_BEFORE_BIND, CRESTART_HINDERING };
+// Sets the recorded options of that pass; what cannot be set is warned of.
+void crestart_set_options(struct crestart_descriptors *made, uint32_t object, int descriptor,
+                          enum crestart_option_pass pass);
+
+// Binds to the recorded name of the object, in its process's old working directory when the name is relative. A socket
+// file that nobody listens at is replaced. 0 or -errno.
+int crestart_bind(struct crestart_descriptors *made, uint32_t object, const struct crestart_address *address,
+                  int descriptor);
+// connect(2) to the recorded name of the object, likewise.
+int crestart_connect(struct crestart_descriptors *made, uint32_t object, const struct crestart_address *address,
+                     int descriptor);
+int crestart_new_socket(const struct scp_object *entry); // close-on-exec; descriptor or -errno
+
+// The recorded value of a flag, 0 when it is not recorded.
+int crestart_recorded(const struct crestart_tables *tables, uint32_t object, int level, int name);
+
+// ---- descriptors_tcp.c -----------------------------------------------------------------------------------------------
+// Both ends of a TCP connection within the program (object == peer: connected to itself). 0 or -errno with the sentence.
+int crestart_make_tcp(struct crestart_descriptors *made, uint32_t object, uint32_t peer);
+// ends[0] with the address own, ends[1] with other, connected. 0 or -errno.
+int crestart_connect_tcp(const struct scp_object *entry, const struct crestart_address *own,
+                         const struct crestart_address *other, int attempts, int ends[2]);
+// Does only a TIME_WAIT of a connection that has ended hold the port? It goes within 60 s; a program that does not set
+// SO_REUSEADDR would have to wait for it as well.
+bool crestart_port_lingers(const struct crestart_address *address);
+void crestart_tcp_widen(int receiver);
+int crestart_tcp_settle(int sender, int receiver);
+
+#endif

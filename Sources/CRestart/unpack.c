@@ -1,0 +1,148 @@
+// Unpacking in parallel: by processes, not threads, because swiftcp_restart must be a process of one thread when it enters
+// namespaces. They take one chunk after the other and write into the memory that all of them map.
+#include "crestart_unpack.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ccodec.h"
+#include "crestart_process.h"
+#include "descriptors_internal.h"
+#include "swiftcp_sys.h"
+
+#define WORKERS_MAXIMUM 16
+
+struct job {
+    int image;
+    const struct scp_chunk *chunks;
+    size_t count;
+    uint64_t start; // of the content, in bytes: the first chunk's place
+    uint8_t *content; // from there on
+    // Shared by all workers.
+    struct shared {
+        _Atomic size_t next; // chunk that nobody has taken yet
+        _Atomic size_t damaged; // number of a chunk that is, plus one
+        _Atomic int error; // errno value of the first thing that failed
+    } * shared;
+};
+
+static int read_all(int file, uint8_t *bytes, size_t length, uint64_t offset) {
+    for (size_t done = 0; done < length;) {
+        ssize_t got = pread(file, bytes + done, length - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got < 0 ? -errno : -EBADMSG;
+        done += (size_t)got;
+    }
+    return 0;
+}
+
+static int unpack_chunk(const struct job *job, const struct scp_chunk *chunk, void *codec, uint8_t *stored) {
+    int result = read_all(job->image, stored, chunk->stored_length, chunk->offset);
+    if (result == 0 && scp_xxh3(stored, chunk->stored_length, 0) != chunk->checksum)
+        result = -EBADMSG;
+    return result < 0 ? result
+                      : ccodec_unpack(codec, chunk->encoding, stored, chunk->stored_length,
+                                      job->content + (chunk->place - job->start), chunk->length);
+}
+
+static int work(const struct job *job) {
+    void *codec = ccodec_open();
+    uint8_t *stored = malloc(SCP_BLOCK_MAXIMUM);
+    int result = codec != NULL && stored != NULL ? 0 : -ENOMEM;
+    for (size_t number; result == 0 && (number = atomic_fetch_add(&job->shared->next, 1)) < job->count;) {
+        result = unpack_chunk(job, &job->chunks[number], codec, stored);
+        if (result == -EBADMSG)
+            atomic_store(&job->shared->damaged, number + 1);
+    }
+    if (result < 0) {
+        int none = 0;
+        atomic_compare_exchange_strong(&job->shared->error, &none, -result);
+        atomic_store(&job->shared->next, job->count); // the others need not go on
+    }
+    ccodec_close(codec);
+    free(stored);
+    return result;
+}
+
+static int processors(void) {
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count < 1 ? 1 : count > WORKERS_MAXIMUM ? WORKERS_MAXIMUM : count;
+}
+
+static _Noreturn void child(const struct job *job, pid_t parent) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    _exit(getppid() == parent && work(job) == 0 ? 0 : 1);
+}
+
+// False: it did not end by itself, and well.
+static bool reap(pid_t pid) {
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return false;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+// Small ones are not worth a process. Where none can be had, this process does the work itself.
+static int share_out(const struct job *job) {
+    pid_t workers[WORKERS_MAXIMUM], self = getpid();
+    size_t wanted = (size_t)processors(), started = 0;
+    wanted = wanted < job->count ? wanted : job->count;
+    for (; wanted > 1 && started < wanted; started++) {
+        pid_t pid = fork();
+        if (pid == 0)
+            child(job, self);
+        if (pid < 0)
+            break;
+        workers[started] = pid;
+    }
+    bool sound = started > 0 || work(job) == 0;
+    while (started > 0)
+        sound = reap(workers[--started]) && sound;
+    int error = atomic_load(&job->shared->error);
+    return error ? -error : sound ? 0 : -ENOMEM; // killed: by the kernel, for want of memory
+}
+
+static int unpack_into(int memory, struct job *job, uint64_t length) {
+    struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return -errno;
+    int result = -ENOMEM;
+    job->shared = shared;
+    job->content = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory, (off_t)job->start);
+    if (job->content != MAP_FAILED) {
+        result = share_out(job);
+        munmap(job->content, length);
+    }
+    return result;
+}
+
+int crestart_unpack(int image, const struct scp_chunk *chunks, size_t count, struct crestart_message *message) {
+    const struct scp_chunk *last = &chunks[count - 1];
+    uint64_t end = last->place + last->length;
+    int memory = crestart_memory_create("swiftcp_content", end);
+    if (memory < 0)
+        return crestart_fail(message, -memory, "no memory to unpack the image into");
+    struct job job = {.image = image, .chunks = chunks, .count = count, .start = chunks[0].place};
+    int result = unpack_into(memory, &job, end - job.start);
+    if (result == 0) {
+        munmap(job.shared, sizeof *job.shared);
+        return memory;
+    }
+    close(memory);
+    if (result == -EBADMSG)
+        return crestart_fail(message, EBADMSG, "the image is damaged: chunk %zu cannot be unpacked",
+                             (size_t)atomic_load(&job.shared->damaged) - 1);
+    return crestart_fail(message, -result, "the image cannot be unpacked");
+}

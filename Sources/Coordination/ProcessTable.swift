@@ -1,0 +1,51 @@
+import SystemCalls
+import Wire
+
+/// What /proc knows of a process. *Source:* proc_pid_status(5).
+enum ProcessTable {
+    /// Fills in state, threads and resident memory; a process that has gone stays "gone".
+    static func complete(_ process: inout ProcessReply) {
+        guard process.pid > 0, let bytes = try? Files.read("/proc/\(process.pid)/status", limit: 1 << 16) else {
+            return
+        }
+        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
+            let parts = line.split(separator: ":", maxSplits: 1)
+            guard parts.count == 2 else { continue }
+            let words = parts[1].split { $0 == " " || $0 == "\t" }
+            guard let first = words.first else { continue }
+            switch parts[0] {
+            case "State": process.state = stateName(first)
+            case "Threads": process.threads = Int(first) ?? 0
+            case "VmRSS": process.resident_bytes = (UInt64(first) ?? 0) * 1024
+            default: break
+            }
+        }
+    }
+
+    /// By job control or a debugger: none of its threads runs, the checkpoint thread neither.
+    static func isStopped(_ pid: Int32) -> Bool {
+        var process = ProcessReply(pid: pid, own_pid: 0, name: "", host: "", computation: "")
+        complete(&process)
+        return process.state == "stopped"
+    }
+
+    static func stateName(_ letter: Substring) -> String {
+        switch letter {
+        case "R": "running"
+        case "S", "I": "sleeping"
+        case "D": "waiting"
+        case "T", "t": "stopped"
+        case "Z", "X": "zombie"
+        default: String(letter)
+        }
+    }
+
+    /// Adds what /proc knows to every process of a reply.
+    static func complete(_ reply: CommandReply) -> CommandReply {
+        guard var processes = reply.processes else { return reply }
+        for index in processes.indices { complete(&processes[index]) }
+        var filled = reply
+        filled.processes = processes
+        return filled
+    }
+}

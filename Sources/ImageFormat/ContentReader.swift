@@ -1,0 +1,143 @@
+import CCodec
+import CSwiftCP
+
+/// Reads what blocks refer to: from the file itself or, of a compressed image, from its chunks, which are unpacked on the
+/// way, one at a time. The chunk that was unpacked last is kept, so that reading in ascending order unpacks each once.
+///
+/// Used by one thread; memory: twice `SCP_BLOCK_MAXIMUM` for a compressed image.
+public final class ContentReader {
+    private let image: Image
+    private let codec: OpaquePointer?
+    private let stored: UnsafeMutableRawBufferPointer
+    private let content: UnsafeMutableRawBufferPointer
+    /// Number of the chunk in `content`, -1 = none.
+    private var unpacked = -1
+
+    public init(_ image: Image) {
+        self.image = image
+        codec = image.isCompressed ? OpaquePointer(ccodec_open()) : nil
+        let size = image.isCompressed ? Int(SCP_BLOCK_MAXIMUM) : 0
+        stored = .allocate(byteCount: size, alignment: 4096)
+        content = .allocate(byteCount: size, alignment: 4096)
+    }
+
+    deinit {
+        if let codec { ccodec_close(UnsafeMutableRawPointer(codec)) }
+        stored.deallocate()
+        content.deallocate()
+    }
+
+    /// Fills the whole buffer with the bytes that stand at `place` (bytes, as `scp_block.offset` counts).
+    ///
+    /// Errors: kind `damaged` when no chunk has them, or one does not unpack.
+    public func read(into buffer: UnsafeMutableRawBufferPointer, at place: UInt64) throws(ImageError) {
+        guard image.isCompressed else { return try image.file.read(into: buffer, at: place) }
+        var done = 0
+        while done < buffer.count {
+            let position = place + UInt64(done)
+            let number = image.chunkNumber(at: position)
+            guard number < image.chunks.count, image.chunks[number].place <= position else {
+                throw image.damaged("no chunk has the bytes at \(position)")
+            }
+            try unpack(number)
+            let skip = Int(position - image.chunks[number].place)
+            let count = min(buffer.count - done, Int(image.chunks[number].length) - skip)
+            UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + count])
+                .copyMemory(from: UnsafeRawBufferPointer(rebasing: content[skip..<skip + count]))
+            done += count
+        }
+    }
+
+    /// `count` bytes from `place`.
+    func bytes(at place: UInt64, count: Int) throws(ImageError) -> [UInt8] {
+        var failure: ImageError?
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            do throws(ImageError) {
+                try read(into: UnsafeMutableRawBufferPointer(buffer), at: place)
+                filled = count
+            } catch { failure = error }
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+
+    private func unpack(_ number: Int) throws(ImageError) {
+        guard number != unpacked else { return }
+        unpacked = -1
+        let chunk = image.chunks[number]
+        let bytes = UnsafeMutableRawBufferPointer(rebasing: stored[..<Int(chunk.stored_length)])
+        try image.file.read(into: bytes, at: chunk.offset)
+        guard scp_xxh3(bytes.baseAddress, bytes.count, 0) == chunk.checksum else {
+            throw image.damaged("chunk \(number): its checksum is wrong")
+        }
+        let result = ccodec_unpack(
+            codec.map { UnsafeMutableRawPointer($0) }, chunk.encoding, bytes.baseAddress, bytes.count,
+            content.baseAddress, Int(chunk.length))
+        guard result == 0 else {
+            throw image.damaged("chunk \(number) does not unpack to \(chunk.length) bytes")
+        }
+        unpacked = number
+    }
+}
+
+extension Image {
+    /// Blocks stand in chunks.
+    public var isCompressed: Bool { !chunks.isEmpty }
+
+    /// The first chunk that ends behind `place`; the count of chunks when none does.
+    func chunkNumber(at place: UInt64) -> Int {
+        var low = 0
+        var high = chunks.count
+        while low < high {
+            let middle = (low + high) / 2
+            if chunks[middle].place + chunks[middle].length <= place { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    /// What a chunk must satisfy, and that chunks ascend without sharing a byte.
+    func checkChunks() throws(ImageError) {
+        var end = UInt64(SCP_DATA_OFFSET)
+        for (index, chunk) in chunks.enumerated() {
+            let isRaw = chunk.encoding == SCP_CHUNK_RAW.rawValue
+            guard chunk.place % UInt64(SCP_DATA_OFFSET) == 0, chunk.place >= end, chunk.place < 1 << 56,
+                chunk.length > 0, chunk.length % UInt64(SCP_DATA_OFFSET) == 0,
+                chunk.length <= UInt64(SCP_BLOCK_MAXIMUM), chunk.encoding <= SCP_CHUNK_ZSTD.rawValue,
+                chunk.stored_length > 0, chunk.reserved == 0,
+                isRaw ? chunk.stored_length == chunk.length : chunk.stored_length < chunk.length
+            else { throw damaged("chunk \(index) is impossible") }
+            end = chunk.place + chunk.length
+        }
+    }
+
+    /// All that blocks refer to is in chunks, and no two of them refer to the same.
+    func checkContent() throws(ImageError) {
+        var end = UInt64(SCP_DATA_OFFSET)
+        for index in contentOrder() {
+            let block = blocks[index]
+            guard block.offset % UInt64(SCP_DATA_OFFSET) == 0, block.offset >= end, block.offset < 1 << 56 else {
+                throw damaged("\(name(.block(index))) shares its content with another")
+            }
+            end = block.offset + block.stored_length
+            guard isCovered(block.offset..<end) else {
+                throw damaged("\(name(.block(index))) is in no chunk")
+            }
+        }
+    }
+
+    private func isCovered(_ range: Range<UInt64>) -> Bool {
+        var position = range.lowerBound
+        var number = chunkNumber(at: position)
+        while position < range.upperBound {
+            guard number < chunks.count, chunks[number].place <= position else { return false }
+            position = chunks[number].place + chunks[number].length
+            number += 1
+        }
+        return true
+    }
+
+    /// The numbers of all blocks with content, ascending by where that stands.
+    func contentOrder() -> [Int] {
+        blocks.indices.filter { !blocks[$0].isGuard }.sorted { blocks[$0].offset < blocks[$1].offset }
+    }
+}

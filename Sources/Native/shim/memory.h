@@ -1,0 +1,319 @@
+// What the memory half of the shim shares: regions*.c, pages.c, image*.c, blobs.c, core_notes.c.
+//
+//   regions.c         /proc/self/maps -> checkpoint->regions      region_marks.c  VmFlags from smaps
+//   region_kinds.c    what a line of maps is; refusals            pages.c         which pages have content: runs
+//   image_read.c      memory that must not be touched directly    image_blocks.c  runs -> zero filter -> blocks -> file
+//   image_layout.c    blocks -> ELF program headers               core_notes.c    the notes gdb reads, and ours
+//   image.c           open, memory, finish, abandon               blobs.c         bytes that are not memory
+//   tracker.c         which pages were written since they were    precopy.c       memory is written while the program runs
+//                     saved (userfaultfd, PAGEMAP_SCAN)           image_saved.c   what is saved, pass after pass
+//   image_sink.c      bytes on their way to the file              snapshot_child.c  a copy of the process that writes
+//   snapshot.c        which way the instant is taken, and why     encode.h          compression
+#ifndef SWIFTCP_MEMORY_H
+#define SWIFTCP_MEMORY_H
+
+#include "shim.h"
+
+#define SCP_SINK_WRITE SCP_BLOCK_MAXIMUM // gathered for one write; more would not stay in the processor's cache
+#define SCP_SINK_DIRECT (16u << 20) // the same past the page cache
+#define SCP_SINK_BYTES (64u << 20) // what the pause may leave in memory, to be written after it
+#define SCP_DIRECT_FROM (128ull << 20) // bytes; what is less is read again soon, from the page cache
+#define SCP_GAP_PAGES 64u // a smaller gap between blocks of a region stays a hole of the file
+
+enum scp_trouble {
+    SCP_TROUBLE_NONE,
+    SCP_TROUBLE_DEVICE,
+    SCP_TROUBLE_USERFAULT,
+    SCP_TROUBLE_SHADOW_STACK,
+    SCP_TROUBLE_PROTECTION_KEY,
+};
+
+// What smaps said about [start, end) before the pause.
+struct scp_mark {
+    uint64_t start, end;
+    uint32_t flags; // enum scp_region_flag
+    uint16_t trouble; // enum scp_trouble
+    uint8_t huge_shift; // hugetlb: log2 of the page size
+    bool execute_only;
+    bool droppable; // MAP_DROPPABLE: content may vanish at any time, so it does
+    bool tracked; // registered with a userfaultfd for write protection
+};
+
+// scp_region.vm_flags: what enum scp_region_flag has no bit for.
+#define SCP_VM_HUGE_SHIFT 0xffull // hugetlb: log2 of the page size in bytes
+#define SCP_VM_DROPPABLE (1ull << 8)
+#define SCP_VM_LAZY (1ull << 9) // restored lazily: a private mapping of an image, to the program anonymous memory
+
+// What the name of the last file mapping led to: many regions in a row have the same.
+struct scp_file_identity {
+    const char *name; // in the text of maps; NULL = none yet
+    size_t length;
+    uint64_t maps_inode;
+    uint64_t device, inode, size, mtime;
+    uint32_t path, mode;
+    bool deleted;
+};
+
+// tracker.c: knows which pages were written since they were saved. descriptor -1: there is none.
+struct scp_tracker {
+    int descriptor; // userfaultfd, in the checkpoint thread's private table
+    struct scp_vector lost; // struct scp_span: where a scan failed half-way; all of it counts as written
+    struct scp_vector fresh; // struct scp_span: what a round has found untracked
+};
+struct scp_span {
+    uint64_t start, end; // bytes, end exclusive
+};
+
+// snapshot_child.c: the copy of the process that writes the image.
+struct scp_child {
+    uint32_t pid; // 0 = there is none
+    int process; // pidfd, in the checkpoint thread's private table
+    struct scp_child_word *word; // what it tells
+};
+
+// What a pass over memory is for.
+enum scp_pass {
+    SCP_PASS_ROUND, // the program runs: what was written since the last round is saved (again)
+    SCP_PASS_LAST, // the program stands still: what is left; the table of blocks becomes that of the image
+};
+
+struct scp_memory { // checkpoint->image_private
+    struct scp_vector maps; // bytes: text of /proc/self/maps
+    struct scp_vector marks; // struct scp_mark, ascending
+    struct scp_vector loads; // Elf64_Phdr
+    struct scp_vector metadata; // bytes
+    struct scp_vector thread_notes; // bytes: core notes of the threads, made in the pause
+    struct scp_file_identity identity;
+    int64_t marks_ns; // what reading smaps took
+    int pagemap, memory; // /proc/self/pagemap, /proc/self/mem
+    int pipe[2]; // for pages that only a system call may look at
+    uint64_t guard_category; // PAGE_IS_GUARD when this kernel knows it, else 0
+    bool scan_works; // PAGEMAP_SCAN
+    bool swap_in_use; // pages of shared memory may be in swap, where nothing shows them
+    uint8_t *staging; // SCP_BLOCK_MAXIMUM bytes
+    uint8_t *residency; // SCP_BLOCK_MAXIMUM bytes: mincore's answer
+    struct scp_scan_range *ranges; // SCP_SCAN_RANGES
+    enum scp_pass pass;
+    int64_t round_deadline; // ns, CLOCK_MONOTONIC: the first round ends there; 0 = none
+    int64_t writing_since; // ns: --io-limit; 0 = not limited now
+    uint64_t written_since; // bytes
+    struct scp_tracker tracker;
+    struct scp_child child;
+    bool defers; // the pause leaves private memory to a child
+    uint64_t deferred_bytes; // what it has left so far
+    // image_saved.c. A block of these tables has the index of its first page's sum in place of the checksum.
+    struct scp_vector saved; // struct scp_block, ascending: what the last pass has left
+    struct scp_vector sums; // uint64_t: xxh3_64 of each saved page
+    struct scp_vector dropped; // struct scp_span of the file: was saved, and is no more
+    uint64_t saved_region; // start of the region that the pass is at: no block reaches over it
+    size_t saved_next; // the first of saved that this pass has not come to
+    struct scp_block saved_head; // that one, without what was used of it; length 0 = not begun
+    int direct; // the image once more, past the page cache; -1 = not
+    struct scp_encoder *encoder; // encode.h; NULL: content is written as it is
+    // The sink: bytes on their way to the file, and where they belong.
+    uint8_t *sink;
+    size_t sink_used, sink_limit; // bytes; at the limit they are written
+    struct scp_vector sink_parts; // struct scp_sink_part
+    // The blob that is open.
+    bool blob_open;
+    uint64_t blob_offset, blob_length, blob_checksum;
+    size_t blob_fill; // bytes of the current piece in staging
+    // Of the instant of the checkpoint.
+    size_t leader_end; // bytes of thread_notes: the leader's NT_PRSTATUS
+    uint64_t created_realtime, created_monotonic, created_boottime; // ns
+    uint32_t xstate_size;
+    size_t header_at; // bytes of metadata: the image header
+};
+
+// The checkpoint's struct scp_memory, made on first use. NULL: memory or /proc is short, and scp_fail says so.
+struct scp_memory *scp_memory_get(struct scp_checkpoint *checkpoint);
+// Closes and unmaps all of it.
+void scp_memory_close(struct scp_checkpoint *checkpoint);
+// Opens a vector that the owner of the checkpoint has not opened yet.
+int scp_memory_vector(struct scp_vector *vector, size_t element, size_t capacity);
+// "7f00-7f01 (path)" for messages.
+void scp_memory_name(const struct scp_checkpoint *checkpoint, const struct scp_region *region, char out[512]);
+
+// ---- region_marks.c, region_kinds.c ----------------------------------------------------------------------------------
+int scp_marks_read(struct scp_checkpoint *checkpoint);
+// A line of maps while its region is being made out.
+struct scp_line {
+    uint64_t start, end, offset, device, inode;
+    uint32_t protection;
+    bool shared;
+    const char *path; // in the text, not NUL-terminated
+    size_t path_length;
+};
+// Fills kind, path, file identity and flags; or refuses by name.
+int scp_region_classify(struct scp_checkpoint *checkpoint, struct scp_region *region, const struct scp_line *line,
+                        const struct scp_mark *mark);
+void scp_regions_mark_shim(struct scp_checkpoint *checkpoint); // sets SCP_REGION_SHIM on ours
+
+// ---- pages.c: which pages have content ---------------------------------------------------------------------------------
+enum scp_run_class {
+    SCP_RUN_PRESENT, // in memory and readable: may be copied directly
+    SCP_RUN_READ, // to be read by system call; an unreadable page is an error
+    SCP_RUN_MAYBE, // likewise; an unreadable page is none (past the end of its file)
+    SCP_RUN_SWAPPED, // likewise; an unreadable page is a guard page, where the kernel can't tell us those
+    SCP_RUN_CLEAN, // as the file has it; the first unreadable page ends the file
+    SCP_RUN_GUARD,
+};
+struct scp_run {
+    uint64_t start, end; // bytes, page-aligned
+    enum scp_run_class class;
+    bool unchanged; // not written since it was saved
+};
+typedef int scp_run_sink(struct scp_checkpoint *checkpoint, const struct scp_region *region, const struct scp_run *run);
+#define SCP_SCAN_RANGES 4096
+struct scp_scan_range { // struct page_region of linux/fs.h (6.7)
+    uint64_t start, end, categories;
+};
+void scp_pages_probe(struct scp_memory *memory);
+// Calls sink for every run of the region that has content, ascending.
+int scp_pages_scan(struct scp_checkpoint *checkpoint, const struct scp_region *region, scp_run_sink *sink);
+
+// How many pages of the region were written since the last round.
+uint64_t scp_pages_written(struct scp_checkpoint *checkpoint, const struct scp_region *region);
+// Whether the mapping at the address is tracked.
+bool scp_pages_tracked(const struct scp_memory *memory, uint64_t address);
+
+// ---- image_read.c --------------------------------------------------------------------------------------------------------
+// Opens a file of /proc/self that a process that is not dumpable may not open without more ado.
+int scp_open_own(const char *path, int flags);
+// Copies up to length bytes from address by system call. Returns how many (whole pages), or -errno for the first page.
+int64_t scp_read_memory(struct scp_memory *memory, uint64_t address, void *out, size_t length);
+// One page of [vvar]: only a system call may look. 0 or -errno.
+int scp_read_special_page(struct scp_memory *memory, uint64_t address, void *out);
+
+// ---- tracker.c -----------------------------------------------------------------------------------------------------------
+// Begins to track: 0, or -errno with *why (static text) when this program or this kernel does not allow it.
+int scp_tracker_open(struct scp_memory *memory, const char **why);
+void scp_tracker_close(struct scp_checkpoint *checkpoint);
+bool scp_tracker_wants(const struct scp_region *region);
+// Registers what is new among the regions.
+int scp_tracker_register(struct scp_checkpoint *checkpoint);
+bool scp_tracker_has_lost(const struct scp_memory *memory, uint64_t start, uint64_t end);
+void scp_tracker_lose(struct scp_memory *memory, uint64_t start, uint64_t end);
+
+// ---- snapshot.c, memory_left.c --------------------------------------------------------------------------------------------
+// What the pause would have to take, and how quickly the program makes more of it.
+struct scp_left {
+    uint64_t bytes;
+    bool known; // written and disk were measured
+    uint64_t written, disk; // bytes/s
+};
+// Before the pause: decides whether it leaves private memory to a child.
+void scp_snapshot_choose(struct scp_checkpoint *checkpoint, const struct scp_left *left);
+void scp_snapshot_because(struct scp_checkpoint *checkpoint, const char *why, const char *more);
+// In the pause, after the last pass: what that has deferred is held by a child, or taken at once.
+int scp_snapshot_settle(struct scp_checkpoint *checkpoint);
+// A line "key number kB" of a file of /proc, in bytes; UINT64_MAX = not there.
+uint64_t scp_memory_value(const char *path, const char *key);
+// Bytes that this process may still take without harm to others; UINT64_MAX = not known.
+uint64_t scp_memory_left(void);
+
+// ---- snapshot_child.c ----------------------------------------------------------------------------------------------------
+#define SCP_CHILD_NAME "swiftcp_writer" // at most 15 bytes
+// Whether this part of memory is left to the child.
+bool scp_child_defers(const struct scp_memory *memory, const struct scp_region *region, enum scp_run_class class);
+// In the pause, when the table of blocks stands: 0, or -errno and nothing has changed.
+int scp_child_start(struct scp_checkpoint *checkpoint);
+bool scp_child_runs(const struct scp_checkpoint *checkpoint);
+// Until its image is complete.
+int scp_child_await(struct scp_checkpoint *checkpoint);
+// In the child: the program's pages are its own again, and need not be copied when it writes.
+void scp_child_give_back(uint64_t start, uint64_t end);
+void scp_child_end(struct scp_memory *memory); // if there is one
+
+// ---- image_sink.c --------------------------------------------------------------------------------------------------------
+struct scp_sink_part {
+    uint64_t offset; // bytes from the start of the image
+    uint64_t length; // bytes; the parts follow one another in the sink
+};
+// Room for length (at most SCP_BLOCK_MAXIMUM) bytes that will stand at offset of the image; NULL when writing failed.
+uint8_t *scp_sink_room(struct scp_checkpoint *checkpoint, size_t length, uint64_t offset);
+int scp_sink_flush(struct scp_checkpoint *checkpoint);
+void scp_sink_open_direct(struct scp_checkpoint *checkpoint);
+void scp_sink_close_direct(struct scp_memory *memory);
+// From now on writing keeps to the order's limit, or not.
+void scp_sink_limit(struct scp_checkpoint *checkpoint, bool limited);
+// Writes bytes at offset; a failure names the image and what to do.
+int scp_image_write(struct scp_checkpoint *checkpoint, const void *bytes, size_t length, uint64_t offset);
+int scp_image_fail(struct scp_checkpoint *checkpoint, int error, const char *what);
+
+// ---- image_encode.c: where the order asks for compression, else without effect -------------------------------------------
+int scp_encode_open(struct scp_checkpoint *checkpoint);
+void scp_encode_close(struct scp_memory *memory);
+// Where the next new page of content goes.
+uint64_t *scp_content_end(struct scp_checkpoint *checkpoint);
+// Takes content that has its place there; with an encoder only.
+int scp_encode_write(struct scp_checkpoint *checkpoint, const uint8_t *bytes, size_t length, uint64_t place);
+// Writes all that was taken; no helper is left. file_position is then the end of the file, a whole page.
+int scp_encode_rest(struct scp_checkpoint *checkpoint);
+// From now on content is stored as it is, because the program stands still for it; or not any more.
+void scp_encode_plain(struct scp_checkpoint *checkpoint, bool plain);
+// Bytes of content that nobody has any more; with an encoder only.
+void scp_encode_dead(struct scp_checkpoint *checkpoint, uint64_t bytes);
+// With `more` dead bytes they would be more than half of those that are not.
+bool scp_encode_full(const struct scp_checkpoint *checkpoint, uint64_t more);
+const struct scp_vector *scp_encode_chunks(const struct scp_checkpoint *checkpoint); // NULL: not compressed
+
+// ---- image_saved.c -------------------------------------------------------------------------------------------------------
+// Flags of blocks that have not become the image's yet.
+#define SCP_SAVED_DEFERRED (1u << 29) // its bytes are taken later; the encoding is an enum scp_run_class
+#define SCP_SAVED_ZERO (1u << 30) // was zero: nothing is stored
+#define SCP_SAVED_CLEAN (1u << 31) // was as the file has it; the block's encoding tells which file
+void scp_saved_begin(struct scp_checkpoint *checkpoint, enum scp_pass pass);
+// One run of a region, in ascending order.
+int scp_saved_run(struct scp_checkpoint *checkpoint, const struct scp_region *region, const struct scp_run *run);
+int scp_saved_end(struct scp_checkpoint *checkpoint); // of a pass
+// Takes what was deferred; as the child (`gives_back`) it lets go of what is taken.
+int scp_saved_settle(struct scp_checkpoint *checkpoint, bool gives_back);
+int scp_saved_finish(struct scp_checkpoint *checkpoint); // after the pause: checksums; what was dropped becomes zero
+// Appends a block to the pass's table, or makes the last one longer.
+int scp_saved_keep(struct scp_checkpoint *checkpoint, const struct scp_block *block);
+
+// ---- image_same.c --------------------------------------------------------------------------------------------------------
+bool scp_same_must_be_shown(const struct scp_memory *memory, const struct scp_region *region,
+                            const struct scp_run *run);
+// How many bytes from the block's first page on are all as they were saved (*same), or all not.
+uint64_t scp_same_length(struct scp_memory *memory, const struct scp_region *region, const struct scp_block *block,
+                         bool *same);
+
+// ---- image_blocks.c ------------------------------------------------------------------------------------------------------
+// Saves a run anew, at the end of the file; or again in the place that it has (`place`, whose pages become its).
+int scp_blocks_new(struct scp_checkpoint *checkpoint, const struct scp_region *region, const struct scp_run *run);
+int scp_blocks_again(struct scp_checkpoint *checkpoint, const struct scp_region *region, const struct scp_run *run,
+                     const struct scp_block *place);
+int scp_blocks_guard(struct scp_checkpoint *checkpoint, uint64_t start, uint64_t end);
+// Notes that bytes of the file are nobody's any more.
+int scp_blocks_drop(struct scp_checkpoint *checkpoint, const struct scp_block *block);
+// Which file a clean page came from: equal numbers mean that it has not changed since.
+uint32_t scp_blocks_origin(const struct scp_region *region);
+
+// ---- image_layout.c, core_notes.c ------------------------------------------------------------------------------------------
+int scp_layout(struct scp_checkpoint *checkpoint); // fills memory->loads
+int scp_notes_threads(struct scp_checkpoint *checkpoint); // in the pause: fills threads and memory->thread_notes
+int scp_notes_process(struct scp_checkpoint *checkpoint, struct scp_vector *out); // all that debuggers know
+int scp_note_own_auxv(struct scp_vector *out);
+int scp_note(struct scp_vector *out, const char *owner, uint32_t type, const void *bytes, size_t length);
+int scp_metadata(struct scp_checkpoint *checkpoint); // fills memory->metadata from everything; needs file_position
+int scp_metadata_write(struct scp_checkpoint *checkpoint); // with its checksum and the ELF header's page
+
+// ---- checksum.c -------------------------------------------------------------------------------------------------------------
+uint64_t scp_checksum(const void *bytes, size_t length, uint64_t seed); // xxh3_64
+
+// ---- arch/<name>/xstate.c, checksum_wide.c -----------------------------------------------------------------------------------
+// user_regs_struct of the interrupted program.
+void scp_arch_registers(const ucontext_t *frame, uint64_t fs_base, uint64_t gs_base, uint64_t out[27]);
+// NT_FPREGSET and NT_X86_XSTATE (the latter in Intel's layout). Return bytes; 0 = the frame has none.
+#define SCP_ARCH_FPREGS_BYTES 512
+#define SCP_ARCH_XSTATE_BYTES 2696
+size_t scp_arch_fpregs(const ucontext_t *frame, uint8_t out[SCP_ARCH_FPREGS_BYTES]);
+size_t scp_arch_xstate(const ucontext_t *frame, uint8_t out[SCP_ARCH_XSTATE_BYTES]);
+uint32_t scp_arch_xstate_frame_size(const ucontext_t *frame);
+uint16_t scp_arch_machine(void); // ELF e_machine
+bool scp_arch_wide(void); // scp_arch_checksum_wide may be called
+uint64_t scp_arch_checksum_wide(const void *bytes, size_t length, uint64_t seed);
+
+#endif

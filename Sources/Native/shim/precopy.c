@@ -1,0 +1,205 @@
+// Live pre-copy: memory is saved while the program runs, what it writes meanwhile is saved again, until little is left
+// for the pause.
+//
+//   round 0    |########################################|   all that has content
+//   round 1    |####|                                        what was written during round 0
+//   round 2    |#|
+//   the pause   |                                            the rest, into the sink: written when the program runs again
+//
+// Reading goes by system call, which survives that the program unmaps what is being read. Whatever a round misses (new
+// mappings, shared memory, what the tracker can't see) the pause finds.
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "worker.h"
+#include "memory.h"
+
+#define ROUNDS_MAXIMUM 16
+#define PIECE (64ull << 20) // bytes
+#define FIRST_ROUND_NS 300000000000ll // while it goes on the image grows, and the coordinator waits
+#define LATER_ROUNDS_NS 15000000000ll // these write in place
+#define MANY_PAGES (2u << 20) // the same: a round of more would take too long
+#define FEW_PAGES 512u // copied in half a millisecond: another round is not worth it
+#define PAUSE_SPARE (4u << 20) // bytes of the sink for what no round sees
+
+// Long runs in pieces, so that the coordinator's word is heard. Only the first round may be cut short: what it leaves
+// out was never saved, and the pause takes it. Later ones would leave pages armed whose saved copy is old.
+static int save_run(struct scp_checkpoint *checkpoint, const struct scp_region *region, const struct scp_run *run) {
+    struct scp_memory *memory = checkpoint->image_private;
+    int result = 0;
+    for (uint64_t at = run->start; result == 0 && at < run->end; at += PIECE) {
+        struct scp_run part = *run;
+        part.start = at;
+        part.end = run->end - at > PIECE ? at + PIECE : run->end;
+        result = scp_worker_heed();
+        if (memory->round_deadline != 0 && scp_now() > memory->round_deadline)
+            return result;
+        if (result == 0)
+            result = scp_saved_run(checkpoint, region, &part);
+    }
+    return result;
+}
+
+static int save_regions(struct scp_checkpoint *checkpoint) {
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < checkpoint->regions.count; i++) {
+        const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
+        if (!scp_tracker_wants(region) || !scp_pages_tracked(checkpoint->image_private, region->start))
+            continue;
+        result = scp_pages_scan(checkpoint, region, save_run);
+    }
+    return result;
+}
+
+static int save_round(struct scp_checkpoint *checkpoint) {
+    size_t strings = checkpoint->strings.count;
+    int result = scp_regions_examine(checkpoint);
+    checkpoint->strings.count = strings; // the pause names everything again
+    if (result == 0)
+        result = scp_tracker_register(checkpoint);
+    if (result < 0)
+        return result;
+    scp_saved_begin(checkpoint, SCP_PASS_ROUND);
+    result = save_regions(checkpoint);
+    return result < 0 ? result : scp_saved_end(checkpoint);
+}
+
+static uint64_t pages_written(struct scp_checkpoint *checkpoint) {
+    uint64_t pages = 0;
+    for (size_t i = 0; i < checkpoint->regions.count; i++) {
+        const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
+        if (scp_tracker_wants(region))
+            pages += scp_pages_written(checkpoint, region);
+    }
+    return pages;
+}
+
+static uint64_t per_second(uint64_t bytes, int64_t ns) {
+    return ns > 1000000 ? bytes / (uint64_t)(ns / 1000000) * 1000 : bytes * 1000;
+}
+
+// One round and what it shows: how much the program has written meanwhile, and the first how quick the disk is.
+static int measure_round(struct scp_checkpoint *checkpoint, int number, struct scp_left *left) {
+    const struct scp_memory *memory = checkpoint->image_private;
+    int64_t start = scp_now();
+    int result = save_round(checkpoint);
+    if (result == 0 && number == 0 && memory->tracker.descriptor >= 0)
+        result = scp_marks_read(checkpoint); // registering has split mappings: better now than in the pause
+    int64_t took = scp_now() - start;
+    left->bytes = result == 0 ? pages_written(checkpoint) * SCP_PAGE : 0;
+    left->written = per_second(left->bytes, took);
+    if (number == 0)
+        left->disk = per_second(checkpoint->bytes_written, took);
+    left->known = true;
+    return result;
+}
+
+// Rounds until few pages are left, or a round leaves hardly fewer than the one before.
+static int save_rounds(struct scp_checkpoint *checkpoint, struct scp_left *left) {
+    struct scp_memory *memory = checkpoint->image_private;
+    int64_t limit = checkpoint->order->stage_limit_ms * 500000ll, deadline; // half of it
+    memory->round_deadline = deadline = scp_now() + (limit < FIRST_ROUND_NS ? limit : FIRST_ROUND_NS);
+    uint64_t before = UINT64_MAX;
+    int result = 0;
+    for (int number = 0; result == 0 && number < ROUNDS_MAXIMUM; number++) {
+        result = measure_round(checkpoint, number, left);
+        if (number == 0)
+            deadline = scp_now() + LATER_ROUNDS_NS;
+        memory->round_deadline = 0;
+        uint64_t pages = left->bytes / SCP_PAGE;
+        bool enough = pages <= FEW_PAGES || pages > MANY_PAGES || pages > before / 4 * 3 ||
+                      scp_encode_full(checkpoint, left->bytes);
+        if (enough || scp_now() > deadline)
+            break;
+        before = pages;
+    }
+    return result;
+}
+
+// Without the tracker: what is as its file has it is saved before the pause. Only the rest needs to be held.
+static int save_clean_run(struct scp_checkpoint *checkpoint, const struct scp_region *region,
+                          const struct scp_run *run) {
+    return run->class == SCP_RUN_CLEAN ? save_run(checkpoint, region, run) : 0;
+}
+
+static int save_clean(struct scp_checkpoint *checkpoint) {
+    size_t strings = checkpoint->strings.count;
+    int result = scp_regions_examine(checkpoint);
+    checkpoint->strings.count = strings; // the pause names everything again
+    if (result < 0)
+        return result;
+    scp_saved_begin(checkpoint, SCP_PASS_ROUND);
+    for (size_t i = 0; result == 0 && i < checkpoint->regions.count; i++) {
+        const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
+        if (scp_tracker_wants(region))
+            result = scp_pages_scan(checkpoint, region, save_clean_run);
+    }
+    return result < 0 ? result : scp_saved_end(checkpoint);
+}
+
+// Pages that the pause will fill, made before it.
+static void fill_sink(struct scp_memory *memory, uint64_t left) {
+    uint64_t bytes = PAUSE_SPARE + (memory->defers ? 0 : left / 4 * 5);
+    volatile uint8_t *sink = memory->sink;
+    if (bytes > SCP_SINK_BYTES)
+        bytes = SCP_SINK_BYTES;
+    for (uint64_t at = 0; at < bytes; at += SCP_PAGE)
+        sink[at] = 0;
+}
+
+static void open_sink(struct scp_checkpoint *checkpoint, uint64_t resident) {
+    struct scp_memory *memory = checkpoint->image_private;
+    scp_sink_limit(checkpoint, true);
+    if (resident < SCP_DIRECT_FROM)
+        return;
+    scp_sink_open_direct(checkpoint);
+    memory->sink_limit = memory->encoder ? SCP_SINK_WRITE : SCP_SINK_DIRECT;
+}
+
+// Why the program stands still until its image is complete; NULL: it need not.
+static const char *stop_wanted(const struct scp_checkpoint_order *order) {
+    if (order->snapshot == SCP_SNAPSHOT_STOP)
+        return "--snapshot stop";
+    return order->snapshot == SCP_SNAPSHOT_COW && order->flags & SCP_CHECKPOINT_STAY_STOPPED
+               ? "the end of the program follows"
+               : NULL;
+}
+
+static int save_before(struct scp_checkpoint *checkpoint, struct scp_left *left) {
+    struct scp_memory *memory = checkpoint->image_private;
+    uint64_t resident = scp_memory_value("/proc/self/status", "RssAnon:");
+    const char *why = "--snapshot cow";
+    resident = resident == UINT64_MAX ? 0 : resident;
+    open_sink(checkpoint, resident);
+    if (checkpoint->order->snapshot != SCP_SNAPSHOT_COW && scp_tracker_open(memory, &why) == 0) {
+        checkpoint->snapshot = SCP_SNAPSHOT_PRECOPY;
+        return save_rounds(checkpoint, left);
+    }
+    scp_snapshot_because(checkpoint, why, "");
+    if (checkpoint->order->snapshot == SCP_SNAPSHOT_PRECOPY)
+        return 0;
+    left->bytes = resident;
+    return save_clean(checkpoint);
+}
+
+int scp_precopy(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = checkpoint->image_private;
+    const char *stop = stop_wanted(checkpoint->order);
+    struct scp_left left = {.bytes = 0};
+    checkpoint->snapshot = SCP_SNAPSHOT_STOP;
+    if (stop != NULL) {
+        scp_snapshot_because(checkpoint, stop, "");
+        return 0;
+    }
+    int result = save_before(checkpoint, &left);
+    if (result == 0)
+        result = scp_sink_flush(checkpoint);
+    if (result == 0)
+        result = scp_encode_rest(checkpoint);
+    scp_sink_limit(checkpoint, false);
+    if (result == 0)
+        scp_snapshot_choose(checkpoint, &left);
+    fill_sink(memory, left.bytes);
+    memory->sink_limit = memory->encoder ? SCP_SINK_BYTES / 2 : SCP_SINK_BYTES; // the encoder has buffers too
+    return result;
+}

@@ -1,0 +1,239 @@
+// Scratch memory: what a checkpoint in progress needs, and no image ever holds.
+//
+// Only the checkpoint thread (or a parked thread that works for it) gets here, one at a time: no locks. The table of
+// ranges is static memory of the shim, so it IS in the image, while the ranges are not: after a restart and in a forked
+// child (scratch is MADV_DONTFORK) they do not exist, and scp_scratch_forget() says so before anything else is mapped.
+#include <sys/mman.h>
+#include <string.h>
+#include <errno.h>
+
+#include "shim.h"
+
+#define SCRATCH_RANGES 1024
+
+static struct {
+    uintptr_t start, end; // end 0 = entry free
+} ranges[SCRATCH_RANGES];
+static int ranges_used; // entries from here on were never used
+
+static bool call_failed(long result) {
+    return result < 0 && result >= -4095;
+}
+
+static size_t whole_pages(size_t bytes) {
+    return (bytes + SCP_PAGE - 1) & ~(size_t)(SCP_PAGE - 1);
+}
+
+// A fork may come at any moment, and the child unmaps what its copy of the table says (scp_scratch_release): an entry is
+// free while it changes, and before its memory goes.
+static void range_clear(int index) {
+    ranges[index].end = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void range_set(int index, uintptr_t start, size_t bytes) {
+    range_clear(index);
+    ranges[index].start = start;
+    atomic_signal_fence(memory_order_seq_cst);
+    ranges[index].end = start + bytes;
+}
+
+static int range_enter(uintptr_t start, size_t bytes) {
+    int index = 0;
+    while (index < ranges_used && ranges[index].end != 0)
+        index++;
+    if (index == SCRATCH_RANGES)
+        return -1;
+    if (index == ranges_used)
+        ranges_used++;
+    range_set(index, start, bytes);
+    return index;
+}
+
+// Far from where the kernel puts the program's mappings: a program may unmap something and map at its place again, and
+// must not meet us there.
+#define APART 0x3e0000000000ul
+#define APART_BYTES (1ul << 43)
+static uintptr_t apart_used; // bytes; only a hint, where it goes round
+
+static uintptr_t apart(size_t bytes) {
+    if (apart_used + bytes > APART_BYTES)
+        apart_used = 0;
+    uintptr_t place = APART + apart_used;
+    apart_used += bytes;
+    return place;
+}
+
+// Without access at first, so that mlockall(MCL_FUTURE) does not fill it.
+static long map_unlocked(size_t bytes) {
+    long address =
+        scp_call(SYS_mmap, apart(bytes), bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (call_failed(address))
+        return address;
+    scp_call(SYS_munlock, address, bytes);
+    // A child of fork would keep it for ever; and memory of other flags does not merge with the program's.
+    scp_call(SYS_madvise, address, bytes, MADV_DONTFORK);
+    long result = scp_call(SYS_mprotect, address, bytes, PROT_READ | PROT_WRITE);
+    if (result == 0)
+        return address;
+    scp_call(SYS_munmap, address, bytes);
+    return result;
+}
+
+static void *map_pages(size_t bytes, int *index) {
+    long address = map_unlocked(bytes);
+    if (call_failed(address))
+        return NULL;
+    *index = range_enter((uintptr_t)address, bytes);
+    if (*index < 0) {
+        scp_call(SYS_munmap, address, bytes);
+        return NULL;
+    }
+    return (void *)address;
+}
+
+void *scp_scratch_map(size_t bytes) {
+    int index;
+    return bytes == 0 ? NULL : map_pages(whole_pages(bytes), &index);
+}
+
+void *scp_scratch_map_shared(size_t bytes) {
+    const int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE;
+    bytes = whole_pages(bytes);
+    long address = scp_call(SYS_mmap, apart(bytes), bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (call_failed(address))
+        return NULL;
+    scp_call(SYS_madvise, address, bytes, MADV_DONTFORK);
+    if (range_enter((uintptr_t)address, bytes) >= 0)
+        return (void *)address;
+    scp_call(SYS_munmap, address, bytes);
+    return NULL;
+}
+
+void scp_scratch_inherit(bool inherited) {
+    for (int i = 0; i < ranges_used; i++)
+        if (ranges[i].end != 0)
+            scp_call(SYS_madvise, ranges[i].start, ranges[i].end - ranges[i].start,
+                     inherited ? MADV_DOFORK : MADV_DONTFORK);
+}
+
+void scp_scratch_unmap(void *memory, size_t bytes) {
+    if (memory == NULL)
+        return;
+    for (int i = 0; i < ranges_used; i++)
+        if (ranges[i].start == (uintptr_t)memory && ranges[i].end != 0)
+            range_clear(i);
+    scp_call(SYS_munmap, memory, whole_pages(bytes));
+}
+
+void scp_scratch_forget(void) {
+    memset(ranges, 0, (size_t)ranges_used * sizeof *ranges); // in a child of fork each page written is a page copied
+    ranges_used = 0;
+    apart_used = 0;
+}
+
+void scp_scratch_release(void) {
+    for (int i = 0; i < ranges_used; i++)
+        if (ranges[i].end != 0)
+            scp_call(SYS_munmap, ranges[i].start, ranges[i].end - ranges[i].start);
+    scp_scratch_forget();
+}
+
+bool scp_scratch_overlap(uintptr_t start, uintptr_t end, uintptr_t *from, uintptr_t *to) {
+    bool found = false;
+    for (int i = 0; i < ranges_used; i++) {
+        if (ranges[i].start >= end || ranges[i].end <= start || (found && ranges[i].start >= *from))
+            continue;
+        found = true;
+        *from = ranges[i].start;
+        *to = ranges[i].end;
+    }
+    if (found && *from < start)
+        *from = start;
+    if (found && *to > end)
+        *to = end;
+    return found;
+}
+
+int scp_vector_open(struct scp_vector *vector, size_t element, size_t capacity) {
+    memset(vector, 0, sizeof *vector);
+    vector->range = -1;
+    size_t bytes = whole_pages(element * (capacity ? capacity : 1));
+    vector->base = map_pages(bytes, &vector->range);
+    if (vector->base == NULL)
+        return -ENOMEM;
+    vector->element = element;
+    vector->capacity = bytes / element;
+    return 0;
+}
+
+static size_t vector_bytes(const struct scp_vector *vector) {
+    return ranges[vector->range].end - ranges[vector->range].start;
+}
+
+int scp_vector_reserve(struct scp_vector *vector, size_t more) {
+    if (vector->base == NULL || vector->element == 0)
+        return -ENOMEM;
+    if (vector->count + more <= vector->capacity)
+        return 0;
+    size_t old_bytes = vector_bytes(vector), bytes = old_bytes;
+    while (bytes / vector->element < vector->count + more)
+        bytes *= 2;
+    long address = map_unlocked(bytes);
+    if (call_failed(address))
+        return -ENOMEM;
+    range_clear(vector->range);
+    long moved = scp_call(SYS_mremap, vector->base, old_bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, address);
+    if (call_failed(moved)) {
+        scp_call(SYS_munmap, address, bytes);
+        range_set(vector->range, (uintptr_t)vector->base, old_bytes);
+        return -ENOMEM;
+    }
+    range_set(vector->range, (uintptr_t)address, bytes);
+    vector->base = (void *)address;
+    vector->capacity = bytes / vector->element;
+    return 0;
+}
+
+void *scp_vector_add(struct scp_vector *vector) {
+    if (vector->count == vector->capacity && scp_vector_reserve(vector, 1) != 0)
+        return NULL;
+    void *element = (char *)vector->base + vector->count++ * vector->element;
+    return memset(element, 0, vector->element);
+}
+
+int scp_vector_append(struct scp_vector *vector, const void *elements, size_t count) {
+    int result = scp_vector_reserve(vector, count);
+    if (result != 0)
+        return result;
+    memcpy((char *)vector->base + vector->count * vector->element, elements, count * vector->element);
+    vector->count += count;
+    return 0;
+}
+
+void *scp_vector_at(const struct scp_vector *vector, size_t index) {
+    return index < vector->count ? (char *)vector->base + index * vector->element : NULL;
+}
+
+void scp_vector_close(struct scp_vector *vector) {
+    if (vector->base != NULL) {
+        size_t bytes = vector_bytes(vector);
+        range_clear(vector->range);
+        scp_call(SYS_munmap, vector->base, bytes);
+    }
+    memset(vector, 0, sizeof *vector);
+    vector->range = -1;
+}
+
+uint32_t scp_string(struct scp_vector *strings, const char *text, size_t length) {
+    if (strings->count == 0 && scp_vector_append(strings, "", 1) != 0)
+        return 0;
+    if (length == 0)
+        return 0;
+    if (scp_vector_reserve(strings, length + 1) != 0)
+        return 0;
+    size_t offset = strings->count;
+    scp_vector_append(strings, text, length);
+    scp_vector_append(strings, "", 1);
+    return (uint32_t)offset;
+}

@@ -1,0 +1,85 @@
+// One slot for each user thread, in memory that is part of the image. A thread keeps its slot for life: what was left of
+// an interrupted call's timeout stands there from one checkpoint to the next.
+#include "slots.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#define SLOTS_PER_CHUNK 64
+#define CHUNKS (SCP_SLOTS_MAXIMUM / SLOTS_PER_CHUNK)
+#define INDEX_SIZE (4u * SCP_SLOTS_MAXIMUM) // a power of two
+
+static struct scp_slot *chunks[CHUNKS];
+static size_t count;
+static uint32_t slot_index[INDEX_SIZE]; // hash of tid -> slot number + 1
+static size_t index_size, first_gone;
+
+size_t scp_slots_made(void) {
+    return count;
+}
+
+struct scp_slot *scp_slot_number(size_t index) {
+    return &chunks[index / SLOTS_PER_CHUNK][index % SLOTS_PER_CHUNK];
+}
+
+static struct scp_slot *slot_new(void) {
+    if (count == CHUNKS * SLOTS_PER_CHUNK)
+        return NULL;
+    struct scp_slot **chunk = &chunks[count / SLOTS_PER_CHUNK];
+    if (!*chunk) {
+        long memory = scp_call(SYS_mmap, NULL, sizeof **chunk * SLOTS_PER_CHUNK, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory < 0 && memory > -4096)
+            return NULL;
+        *chunk = (struct scp_slot *)memory;
+    }
+    return scp_slot_number(count++);
+}
+
+// Open addressing; made anew when a checkpoint begins and when half full.
+static size_t index_place(uint32_t tid) {
+    size_t place = tid * 2654435761u & (index_size - 1);
+    while (slot_index[place] && scp_slot_number(slot_index[place] - 1)->tid != tid)
+        place = (place + 1) & (index_size - 1);
+    return place;
+}
+
+void scp_slots_reindex(void) {
+    for (index_size = 1024; index_size < INDEX_SIZE && index_size < 4 * count;)
+        index_size *= 2;
+    memset(slot_index, 0, index_size * sizeof *slot_index);
+    first_gone = count;
+    for (size_t i = count; i-- > 0;) {
+        if (atomic_load(&scp_slot_number(i)->state) == SCP_SLOT_GONE)
+            first_gone = i;
+        else
+            slot_index[index_place(scp_slot_number(i)->tid)] = (uint32_t)i + 1;
+    }
+}
+
+// A slot that no thread has any more, or a new one; its number in *number.
+static struct scp_slot *slot_unused(size_t *number) {
+    while (first_gone < count && atomic_load(&scp_slot_number(first_gone)->state) != SCP_SLOT_GONE)
+        first_gone++;
+    *number = first_gone;
+    if (first_gone < count)
+        return scp_slot_number(first_gone++);
+    first_gone++;
+    return slot_new();
+}
+
+struct scp_slot *scp_slot_for(uint32_t tid) {
+    if (2 * count >= index_size)
+        scp_slots_reindex();
+    size_t place = index_place(tid), number;
+    if (slot_index[place] && atomic_load(&scp_slot_number(slot_index[place] - 1)->state) != SCP_SLOT_GONE)
+        return scp_slot_number(slot_index[place] - 1);
+    struct scp_slot *slot = slot_unused(&number);
+    if (!slot)
+        return NULL;
+    memset(slot, 0, sizeof *slot);
+    slot->tid = tid;
+    slot->call_number = -1;
+    slot_index[place] = (uint32_t)number + 1;
+    return slot;
+}

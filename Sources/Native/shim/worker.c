@@ -1,0 +1,481 @@
+// The checkpoint thread: waits for the coordinator's word and carries a checkpoint through its stages.
+//
+// It is made by a raw clone, unknown to libc, so that a program with one thread stays one in libc's eyes. It has a
+// descriptor table of its own, all signals blocked, and a stand-in block of memory where fs points.
+#include "worker.h"
+#include "memory.h"
+#include "state.h"
+
+#include <errno.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define STACK_SIZE (256u << 10)
+#define NEWBORN_MS 3 // most commands of a shell have gone by then, and the coordinator need never hear of them
+#define FIRST_WAIT_MS 50
+#define RECONNECT_LIMIT_MS 2000
+#define REFUSED_WAIT_MS (-1)
+#define SEALED_AT_ONCE (16u << 20) // bytes
+#define BIRTH_WAIT_MS 20 // from WELCOME to the order of a checkpoint that is under way
+#define BIRTH_LIMIT_NS 2000000000ll // for all of it
+
+void *scp_checkpoint_stack_top;
+uint64_t scp_checkpoint_fs_base;
+_Atomic uint32_t scp_checkpoint_thread_tid;
+
+static struct scp_checkpoint checkpoint; // the one in progress
+static struct scp_checkpoint_order order;
+static struct scp_stage_report report;
+
+uint32_t scp_checkpoint_tid(void) {
+    return atomic_load(&scp_checkpoint_thread_tid);
+}
+
+// ---- start ----------------------------------------------------------------------------------------------------------
+
+static void begin(void *argument) {
+    (void)argument;
+    atomic_store(&scp_checkpoint_thread_tid, (uint32_t)scp_call(SYS_gettid));
+    if (scp_call(SYS_close_range, 0, ~0u, 0) == -ENOSYS)
+        for (int descriptor = 0; descriptor < 65536; descriptor++)
+            scp_call(SYS_close, descriptor);
+    scp_link = (struct scp_link){-1, {-1, -1}};
+    scp_link_open_poke();
+    scp_worker_run(false);
+}
+
+static int make_stack(void) {
+    long memory = scp_call(SYS_mmap, NULL, STACK_SIZE + SCP_PAGE, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (memory < 0 && memory > -4096)
+        return (int)memory;
+    scp_checkpoint_stack_top = (char *)memory + STACK_SIZE;
+    scp_checkpoint_fs_base = (uint64_t)memory + STACK_SIZE;
+    memcpy((void *)scp_checkpoint_fs_base, &scp_checkpoint_fs_base, sizeof scp_checkpoint_fs_base);
+    return 0;
+}
+
+int scp_checkpoint_thread_start(void) {
+    uint64_t all = ~0ull, before;
+    int result = scp_checkpoint_stack_top ? 0 : make_stack();
+    if (result < 0)
+        return result;
+    scp_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
+    long tid = scp_arch_clone(CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS,
+                              scp_checkpoint_stack_top, (void *)scp_checkpoint_fs_base, NULL, begin, NULL);
+    scp_call(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
+    if (tid < 0)
+        return (int)tid;
+    atomic_store(&scp_checkpoint_thread_tid, (uint32_t)tid);
+    return 0;
+}
+
+// ---- one checkpoint ---------------------------------------------------------------------------------------------------
+
+static void end_process(void) {
+    scp_call(SYS_kill, scp_own_pid, SIGKILL);
+}
+
+// What ends a checkpoint at any moment: the loss of the connection, the order to end, an abort. Else `length`.
+static int obey(int length, uint16_t type) {
+    if (length < 0)
+        return scp_fail(&checkpoint, -length, "the connection to the coordinator was lost", (char *)NULL);
+    if (type == SCP_MESSAGE_KILL)
+        end_process();
+    if (type == SCP_MESSAGE_ABORT)
+        return scp_fail(&checkpoint, ECANCELED, "given up by the coordinator", (char *)NULL);
+    return length;
+}
+
+// Waits for the coordinator's GO of `stage`. The buffer holds the largest of the messages that can come.
+static int await_in(enum scp_stage stage, void *message, size_t size) {
+    int64_t deadline = scp_now() + order.stage_limit_ms * 1000000ll;
+    for (;;) {
+        uint16_t type;
+        int64_t left = deadline - scp_now();
+        int length = scp_link_receive(&type, message, size, left < 0 ? 0 : (int)(left / 1000000) + 1);
+        if (length == -EINTR)
+            continue; // the program asks for something: looked at afterwards
+        if (length == -ETIMEDOUT)
+            return scp_fail(&checkpoint, ETIMEDOUT, "the other processes or the coordinator did not get ready in time",
+                            (char *)NULL);
+        if ((length = obey(length, type)) < 0)
+            return length;
+        if (type == SCP_MESSAGE_ASSIGNMENT && stage == SCP_STAGE_SURVEYED) {
+            int result = scp_survey_accept(&checkpoint, message, (size_t)length);
+            if (result < 0)
+                return result;
+        }
+        const struct scp_stage_go *go = message;
+        if (type == SCP_MESSAGE_GO && go->stage == (uint32_t)stage && go->generation == order.generation) {
+            checkpoint.processes = go->processes;
+            return 0;
+        }
+    }
+}
+
+static int await(enum scp_stage stage) {
+    static struct scp_text message;
+    return await_in(stage, &message, sizeof message);
+}
+
+int scp_worker_heed(void) {
+    static struct scp_text message;
+    for (;;) {
+        uint16_t type;
+        int length = scp_link_receive(&type, &message, sizeof message, 0);
+        if (length == -ETIMEDOUT || length == -EINTR) // what the program asks for is looked at afterwards
+            return 0;
+        if ((length = obey(length, type)) < 0)
+            return length;
+    }
+}
+
+static int report_stage(enum scp_stage stage) {
+    report.stage = stage;
+    report.generation = order.generation;
+    report.bytes_written = checkpoint.bytes_written;
+    report.memory_bytes = checkpoint.memory_bytes;
+    report.metadata_checksum = checkpoint.metadata_checksum;
+    report.regions = (uint32_t)checkpoint.regions.count;
+    report.descriptors = (uint32_t)checkpoint.descriptors.count;
+    report.snapshot = checkpoint.snapshot;
+    if (scp_link_send(SCP_MESSAGE_STAGE, &report, sizeof report) < 0)
+        return scp_fail(&checkpoint, EPIPE, "the connection to the coordinator was lost", (char *)NULL);
+    return 0;
+}
+
+// Why memory was taken the way it was.
+static void report_snapshot(void) {
+    static struct scp_text text;
+    memset(&text, 0, sizeof text);
+    text.generation = order.generation;
+    memcpy(text.text, checkpoint.snapshot_why, sizeof checkpoint.snapshot_why);
+    scp_link_send(SCP_MESSAGE_SNAPSHOT, &text, sizeof text); // a loss is told by the next report
+}
+
+static int reach(enum scp_stage stage) {
+    int result = report_stage(stage);
+    return result < 0 ? result : await(stage == SCP_STAGE_WRITTEN ? SCP_STAGE_COMMITTED : stage);
+}
+
+static int open_tables(void) {
+    const struct {
+        struct scp_vector *vector;
+        size_t element;
+    } tables[] = {
+        {&checkpoint.strings, 1},
+        {&checkpoint.regions, sizeof(struct scp_region)},
+        {&checkpoint.blocks, sizeof(struct scp_block)},
+        {&checkpoint.blobs, sizeof(struct scp_blob)},
+        {&checkpoint.threads, sizeof(struct scp_thread)},
+        {&checkpoint.pending, sizeof(struct scp_pending)},
+        {&checkpoint.timers, sizeof(struct scp_timer)},
+        {&checkpoint.descriptors, sizeof(struct scp_descriptor)},
+        {&checkpoint.objects, sizeof(struct scp_object)},
+        {&checkpoint.watches, sizeof(struct scp_watch)},
+        {&checkpoint.locks, sizeof(struct scp_lock)},
+        {&checkpoint.zombies, sizeof(struct scp_zombie)},
+    };
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (scp_vector_open(tables[i].vector, tables[i].element, 64) < 0)
+            return scp_fail(&checkpoint, ENOMEM, "no memory for the tables of the checkpoint", (char *)NULL);
+    scp_vector_add(&checkpoint.strings); // offset 0: the empty string
+    return 0;
+}
+
+static void close_tables(void) {
+    struct scp_vector *tables[] = {&checkpoint.strings, &checkpoint.regions,     &checkpoint.blocks,
+                                   &checkpoint.blobs,   &checkpoint.threads,     &checkpoint.pending,
+                                   &checkpoint.timers,  &checkpoint.descriptors, &checkpoint.objects,
+                                   &checkpoint.watches, &checkpoint.locks,       &checkpoint.zombies};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (tables[i]->base)
+            scp_vector_close(tables[i]);
+}
+
+static int record_threads(void) {
+    for (size_t i = 0; i < scp_slot_count(); i++) {
+        struct scp_thread *thread = scp_vector_add(&checkpoint.threads);
+        if (!thread)
+            return scp_fail(&checkpoint, ENOMEM, "no memory for the table of threads", (char *)NULL);
+        *thread = scp_slot_at(i)->record;
+        thread->slot = (uint64_t)(uintptr_t)scp_slot_at(i);
+        thread->flags = i == 0 ? SCP_THREAD_LEADER : 0;
+    }
+    struct scp_thread *own = scp_vector_add(&checkpoint.threads);
+    if (!own)
+        return scp_fail(&checkpoint, ENOMEM, "no memory for the table of threads", (char *)NULL);
+    own->tid = scp_checkpoint_tid();
+    own->flags = SCP_THREAD_CHECKPOINT;
+    own->stack = (uint64_t)(uintptr_t)scp_checkpoint_stack_top;
+    own->fs_base = scp_checkpoint_fs_base;
+    own->system_call = UINT32_MAX;
+    return 0;
+}
+
+static int prepare(void) {
+    int result = open_tables();
+    if (result == 0)
+        result = scp_state_prepare(&checkpoint);
+    if (result == 0)
+        result = scp_regions_prepare(&checkpoint);
+    if (result == 0)
+        result = scp_descriptors_prepare(&checkpoint);
+    if (result == 0)
+        result = scp_image_open(&checkpoint);
+    return result;
+}
+
+static int quiesce(void) {
+    if (!scp_critical_enter_closing(scp_now() + order.quiesce_limit_ms * 1000000ll))
+        return scp_fail(&checkpoint, ETIMEDOUT,
+                        "the program stayed in a critical section (swiftcp_disable_checkpoint) beyond the time limit",
+                        (char *)NULL);
+    int result = scp_quiesce(&checkpoint);
+    report.threads = (uint32_t)scp_slot_count();
+    return result;
+}
+
+static int examine(void) {
+    int result = record_threads();
+    if (result == 0 && !checkpoint.surveyed)
+        result = scp_regions_examine(&checkpoint);
+    if (result == 0)
+        result = scp_state_examine(&checkpoint);
+    if (result == 0)
+        result = scp_descriptors_examine(&checkpoint);
+    return result;
+}
+
+// Who saves what the processes share: from here on this one knows what is its own to save.
+static int survey(void) {
+    int result = scp_survey_send(&checkpoint);
+    if (result == 0)
+        result = report_stage(SCP_STAGE_SURVEYED);
+    if (result < 0)
+        return result;
+    size_t size = sizeof(struct scp_text) + checkpoint.surveyed_count * sizeof(struct scp_assigned);
+    void *message = scp_scratch_map(size);
+    if (!message)
+        return scp_fail(&checkpoint, ENOMEM, "no memory for the coordinator's answer", (char *)NULL);
+    result = await_in(SCP_STAGE_SURVEYED, message, size);
+    scp_scratch_unmap(message, size);
+    if (result == 0 && !checkpoint.surveyed)
+        result = scp_fail(&checkpoint, EPROTO, "the coordinator has not said who saves what the processes share",
+                          (char *)NULL);
+    return result;
+}
+
+// From the first signal until memory is taken. The threads stay parked.
+static int pause_and_take(void) {
+    int result = quiesce();
+    if (result == 0)
+        result = scp_children_report(&checkpoint);
+    if (result < 0)
+        return result;
+    result = reach(SCP_STAGE_QUIESCED);
+    if (result == 0 && checkpoint.processes > 1)
+        result = survey();
+    if (result == 0)
+        result = examine();
+    if (result == 0)
+        result = reach(SCP_STAGE_EXAMINED);
+    scp_reentry_prepare(); // what a restart finds in this memory
+    if (result == 0)
+        result = scp_image_write_memory(&checkpoint);
+    // A short-lived process of a tree may end, or exec, before its image is written: a small one is completed in the pause,
+    // and stays true then (the report has its checksum).
+    bool small = checkpoint.processes > 1 && checkpoint.file_position <= SEALED_AT_ONCE;
+    if (result == 0 && !scp_child_runs(&checkpoint) && (small || order.flags & SCP_CHECKPOINT_SEAL))
+        result = scp_image_seal(&checkpoint);
+    if (result == 0 && checkpoint.snapshot_why[0])
+        report_snapshot();
+    return result == 0 ? reach(SCP_STAGE_SNAPSHOTTED) : result;
+}
+
+static void let_go(void) {
+    scp_resume();
+    report.pause_ns = (uint64_t)(scp_now() - checkpoint.pause_start);
+    scp_critical_leave_closing();
+    scp_callbacks_run(SCP_EVENT_RESUMED);
+}
+
+static int complete(void) {
+    int result = scp_image_finish(&checkpoint);
+    return result == 0 ? reach(SCP_STAGE_WRITTEN) : result;
+}
+
+// The end follows: the program does nothing any more that its image does not know of.
+static int complete_and_end(void) {
+    report.pause_ns = (uint64_t)(scp_now() - checkpoint.pause_start);
+    int result = complete();
+    if (result == 0)
+        result = await(SCP_STAGE_RUNNING); // KILL comes instead; any other end of the wait lets the program go
+    let_go();
+    return result;
+}
+
+static bool others_wait_for_us(void); // born during this checkpoint: they stand still already
+
+static int carry_out(void) {
+    int result = prepare();
+    if (result < 0)
+        return result;
+    if (others_wait_for_us())
+        scp_snapshot_because(&checkpoint, "born when the others stood still already", "");
+    else
+        result = scp_precopy(&checkpoint);
+    if (result < 0)
+        return result;
+    scp_callbacks_run(SCP_EVENT_QUIESCED);
+    result = pause_and_take();
+    if (result == 0 && order.flags & SCP_CHECKPOINT_STAY_STOPPED)
+        return complete_and_end();
+    let_go();
+    return result == 0 ? complete() : result;
+}
+
+static void tell_failure(void) {
+    static struct scp_text text;
+    memset(&text, 0, sizeof text);
+    text.error = checkpoint.error;
+    text.generation = order.generation;
+    memcpy(text.text, checkpoint.error_text, sizeof text.text);
+    if (scp_link.socket >= 0)
+        scp_link_send(SCP_MESSAGE_FAILED, &text, sizeof text);
+}
+
+static void do_checkpoint(void) {
+    memset(&checkpoint, 0, sizeof checkpoint);
+    memset(&report, 0, sizeof report);
+    checkpoint.order = &order;
+    checkpoint.image = -1;
+    checkpoint.snapshot = SCP_SNAPSHOT_STOP;
+    int result = carry_out();
+    if (result < 0) {
+        if (checkpoint.error == 0)
+            scp_fail(&checkpoint, -result, "the checkpoint failed", (char *)NULL);
+        scp_image_abandon(&checkpoint);
+        if (checkpoint.error != ECANCELED)
+            tell_failure();
+    }
+    scp_descriptors_close(&checkpoint);
+    scp_state_finish();
+    close_tables();
+}
+
+// ---- born during a checkpoint --------------------------------------------------------------------------------------------
+
+static _Atomic uint32_t expecting; // 1: the only thread of this process waits; futex
+
+void scp_worker_expect_checkpoint(void) {
+    atomic_store(&expecting, 1);
+}
+
+static bool others_wait_for_us(void) {
+    return atomic_load(&expecting) != 0;
+}
+
+void scp_worker_await_checkpoint(void) {
+    int64_t deadline = scp_now() + BIRTH_LIMIT_NS;
+    for (int64_t left; atomic_load(&expecting) && (left = deadline - scp_now()) > 0;)
+        scp_futex_wait(&expecting, 1, left);
+}
+
+static void stop_expecting(void) {
+    if (atomic_load(&expecting) == 0)
+        return;
+    atomic_store(&expecting, 0);
+    scp_futex_wake(&expecting, 1);
+}
+
+// ---- the loop ----------------------------------------------------------------------------------------------------------
+
+static void look_at_asks(void) {
+    struct scp_ask ask;
+    while (scp_ask_pending(&ask))
+        if (scp_link.socket < 0 || scp_link_send(SCP_MESSAGE_ASK, &ask, sizeof ask) < 0) {
+            if (ask.kind == SCP_ASK_CHECKPOINT_AND_END)
+                scp_automatic_deliver();
+            else
+                scp_ask_answer(-ENOTCONN);
+        }
+}
+
+// The coordinator has gone: whoever waits for its answer must not wait for ever.
+static void answer_unheard(void) {
+    scp_ask_answer(-EPIPE);
+    scp_automatic_deliver();
+}
+
+static bool dispatch(uint16_t type, const void *payload, int length) {
+    switch (type) {
+    case SCP_MESSAGE_WELCOME:
+        return ((const struct scp_welcome *)payload)->error == 0;
+    case SCP_MESSAGE_CHECKPOINT:
+        if (length != (int)sizeof order)
+            return false; // another build's coordinator: better no connection than one that never answers
+        memcpy(&order, payload, sizeof order);
+        do_checkpoint();
+        stop_expecting();
+        return true;
+    case SCP_MESSAGE_ANSWER:
+        if (scp_automatic_pending() && ((const struct scp_text *)payload)->error)
+            scp_automatic_deliver();
+        else
+            scp_ask_answer(((const struct scp_text *)payload)->error ? -((const struct scp_text *)payload)->error : 1);
+        return true;
+    case SCP_MESSAGE_KILL:
+        end_process();
+        return true;
+    }
+    return true; // late words of a checkpoint that was given up
+}
+
+// Waits without a connection: a poke or the limit ends it.
+static void wait_unconnected(int limit_ms) {
+    uint16_t type;
+    char nothing[8];
+    scp_link_receive(&type, nothing, sizeof nothing, limit_ms);
+}
+
+void scp_worker_run(bool restarted) {
+    static char payload[8192];
+    int wait_ms = FIRST_WAIT_MS;
+    bool welcome = false;
+    if (restarted)
+        stop_expecting();
+    else if (!others_wait_for_us())
+        wait_unconnected(NEWBORN_MS);
+    for (;;) {
+        if (scp_link.socket < 0 && wait_ms != REFUSED_WAIT_MS)
+            scp_link_connect(restarted);
+        look_at_asks();
+        if (scp_link.socket < 0) {
+            stop_expecting();
+            wait_unconnected(wait_ms);
+            if (wait_ms != REFUSED_WAIT_MS)
+                wait_ms = wait_ms * 2 > RECONNECT_LIMIT_MS ? RECONNECT_LIMIT_MS : wait_ms * 2;
+            continue;
+        }
+        uint16_t type;
+        bool soon = welcome && atomic_load(&expecting);
+        int length = scp_link_receive(&type, payload, sizeof payload, soon ? BIRTH_WAIT_MS : -1);
+        if (length == -ETIMEDOUT)
+            stop_expecting();
+        if (length < 0) {
+            if (scp_link.socket < 0)
+                answer_unheard();
+            continue;
+        }
+        wait_ms = FIRST_WAIT_MS;
+        welcome = true;
+        if (!dispatch(type, payload, length)) {
+            scp_link_close();
+            wait_ms = REFUSED_WAIT_MS;
+        }
+    }
+}

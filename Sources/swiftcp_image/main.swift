@@ -1,0 +1,124 @@
+import Glibc
+import ImageFormat
+import Options
+
+// swiftcp_image: looks into checkpoint images.
+
+/// The option table that all commands share, this command's own words, and where its messages go.
+let parsed = CommandTable.image.parseOrExit()
+let report = Reporter(command: "swiftcp_image", quietness: parsed.quietness)
+let wantsJSON = parsed.flag("json")
+
+struct InfoContent: Encodable {
+    let manifest: Manifest?
+    let images: [ImageInfo]
+}
+
+struct MapsContent: Encodable {
+    let image: String
+    let regions: [MapsLine]
+}
+
+struct VerifyContent: Encodable {
+    struct Result: Encodable {
+        let image: String
+        let bytes: UInt64
+        let pieces: Int
+        let findings: [String]
+    }
+    let images: [Result]
+}
+
+struct CoreContent: Encodable {
+    let image: String
+    let core: String
+}
+
+/// Writes the command's answer, as text or as JSON.
+func answer<Content: Encodable>(_ content: Content, text: @autoclosure () -> String) throws {
+    writeAll(wantsJSON ? try Reply.done(parsed.subcommand, content).text() : text(), to: 1)
+}
+
+func info(_ argument: String) throws {
+    let selection = try Selection.resolve(argument)
+    let paths = selection.named.map { [$0] } ?? selection.images
+    let images = try paths.map { path throws(ImageError) in try ImageInfo(selection.open(path)) }
+    try answer(
+        InfoContent(manifest: selection.manifest, images: images), text: images.map(\.text).joined(separator: "\n"))
+}
+
+func maps(_ argument: String) throws {
+    let image = try Image(path: Selection.single(argument))
+    let lines = image.maps()
+    try answer(MapsContent(image: image.path, regions: lines), text: lines.map { $0.text + "\n" }.joined())
+}
+
+/// Every image of the set; all of them are looked at, even when the first is damaged.
+func verify(_ argument: String) throws -> Int32 {
+    let selection = try Selection.resolve(argument)
+    var results: [VerifyContent.Result] = []
+    var problems: [String] = []
+    for path in selection.images {
+        do throws(ImageError) {
+            let result = try selection.open(path).verify()
+            let findings =
+                result.findings.map { ImageError(.damaged, path, $0.text).description }
+                + (result.isCutShort ? ["\(path): there is more"] : [])
+            results.append(
+                .init(image: path, bytes: result.bytesChecked, pieces: result.piecesChecked, findings: findings))
+            problems += findings
+        } catch {
+            guard error.kind != .system else { throw error }
+            results.append(.init(image: path, bytes: 0, pieces: 0, findings: [error.description]))
+            problems.append(error.description)
+        }
+    }
+    let content = VerifyContent(images: results)
+    guard problems.isEmpty else {
+        problems.forEach(report.error)
+        if wantsJSON { writeAll(try Reply.failed("verify", problems[0], content).text(), to: 1) }
+        return ExitStatus.badImage
+    }
+    try answer(content, text: results.map { "\($0.image): sound, \($0.pieces) pieces, \($0.bytes) bytes\n" }.joined())
+    return ExitStatus.done
+}
+
+func core(_ argument: String, to output: String) throws {
+    let image = try Image(path: Selection.single(argument))
+    try image.writeCore(to: output)
+    report.note("\(output) is a core file of process \(image.process.pid); gdb PROGRAM \(output) opens it")
+    if wantsJSON { try answer(CoreContent(image: image.path, core: output), text: "") }
+}
+
+func run() throws -> Int32 {
+    let operands = parsed.operands
+    switch parsed.subcommand {
+    case "info": try info(operands[0])
+    case "maps": try maps(operands[0])
+    case "verify": return try verify(operands[0])
+    case "core": try core(operands[0], to: operands[1])
+    default:
+        report.error("\(parsed.subcommand) is not yet available in this release")
+        return ExitStatus.usage
+    }
+    return ExitStatus.done
+}
+
+/// Says why it failed, also as JSON when that was asked for.
+func failed(_ text: String, status: Int32) -> Int32 {
+    report.error(text)
+    if wantsJSON, let reply = try? Reply<NoContent>.failed(parsed.subcommand, text).text() { writeAll(reply, to: 1) }
+    return status
+}
+
+func status() -> Int32 {
+    do {
+        return try run()
+    } catch let error as ImageError {
+        return failed(error.description, status: error.exitStatus)
+    } catch {
+        return failed("\(error)", status: ExitStatus.failed)
+    }
+}
+
+exit(status())

@@ -1,0 +1,41 @@
+"""Many of one kind: from the request until all runs again, until it is durable, and the restart until all has run once."""
+
+import resource
+import shutil
+import statistics
+import time
+
+KINDS = (("processes", 50), ("processes", 1000), ("threads", 5000), ("descriptors", 10000), ("pipes", 9800))
+RECORDED = {("processes", 50): "DMTCP 2500 ms, its restart fails; CRIU as root 120 ms, restart 190 ms"}
+
+
+def many(setting):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for kind, count in KINDS:
+        if hard != resource.RLIM_INFINITY and {"pipes": 2}.get(kind, 1) * count + 300 > hard:
+            continue
+        rows(setting, kind, count)
+
+
+def rows(setting, kind, count):
+    computation = setting.computation(f"{kind}{count}", "many", kind, count)
+    running, durable = [], []
+    for _ in range(max(2, setting.rounds // 2)):
+        record = computation.checkpoint(600)
+        running.append(record["pause_ms"])
+        durable.append(record["duration_ms"])
+    name = f"{count} {kind}"
+    setting.report.row(f"standing still, {name}", statistics.median(running), "ms", note=RECORDED.get((kind, count), ""))
+    setting.report.row(f"durable, {name}", statistics.median(durable), "ms")
+    computation.kill9(120)
+    began = time.time_ns()
+    computation.restart([])
+    line = computation.expect(lambda line: line.startswith("RAN ") and int(line.split()[1]) > began, 300,
+                              "the first round after the restart")
+    setting.report.row(f"restart, {name}", (int(line.split()[1]) - began) / 1e6, "ms")
+    computation.restored(300)
+    computation.kill9(120)
+    computation.coordinator_gone()
+    shutil.rmtree(computation.ckptdir)
+

@@ -1,0 +1,198 @@
+"""The real programs: what they need, how they are built and started."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+JAVA = "/usr/lib/jvm/java-17-openjdk-amd64/bin"
+
+
+def here(name):
+    return os.path.join(HERE, name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """One program of the table.
+
+    start: the words that start it; {bin} is the folder of built things, {work} the working directory.
+    build: the words that build it. packages: Debian packages it needs; needs: commands or files that must be there.
+    files: what it leaves in its working directory and must be the same as after an undisturbed run.
+    prepare: a function of (folder of built things, working directory, scale), called before each start.
+    ordinary_user: it refuses to run as root.
+    scale: the amount of work. deep: how many times that for twenty generations: the program works while it is saved.
+    """
+
+    name: str
+    start: tuple
+    build: tuple = ()
+    packages: tuple = ()
+    needs: tuple = ()
+    files: tuple = ()
+    environment: tuple = ()
+    prepare: object = None
+    scale: float = 1.0
+    deep: float = 5.0
+    ordinary_user: bool = False
+
+
+def c_program(name, *flags, source=None, arguments=(), packages=(), environment=(), scale=1.0, deep=5.0):
+    source = source or name + ".c"
+    compiler = ("g++",) if source.endswith(".cpp") else ("cc", "-D_GNU_SOURCE")
+    output = source.split(".")[0]
+    return Program(name, ("{bin}/" + output, *arguments), packages=("gcc", "libc6-dev", *packages), needs=(compiler[0],),
+                   build=(*compiler, "-O2", "-g", "-pthread", "-o", "{bin}/" + output, here(source), *flags),
+                   environment=environment, scale=scale, deep=deep)
+
+
+def write_script(bin_folder, work, scale):
+    """The sqlite script with the amount of work in it."""
+    with open(here("transaction.sql"), encoding="ascii") as file:
+        text = file.read().replace("@SCALE@", str(scale))
+    with open(os.path.join(work, "script.sql"), "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def write_lines(bin_folder, work, scale):
+    """A large input for gawk: the numbers and a word each."""
+    path = os.path.join(bin_folder, f"lines-{scale}.txt")
+    if not os.path.exists(path):
+        state = 1
+        with open(f"{path}.{os.getpid()}", "w", encoding="ascii") as file:
+            for number in range(int(900000 * scale)):
+                state = state * 48271 % 2147483647
+                file.write(f"{number} word{state % 1009}\n")
+        os.rename(f"{path}.{os.getpid()}", path)
+    link = os.path.join(work, "input.txt")
+    if not os.path.lexists(link):
+        os.symlink(path, link)
+
+
+def mpi_program(name, start, kind, environment=()):
+    output = "mpi_ring_" + kind
+    return Program(name, ("/usr/bin/" + start, "-n", "4", "{bin}/" + output),
+                   build=("mpicc." + kind, "-O2", "-o", "{bin}/" + output, here("mpi_ring.c")),
+                   packages={"mpich": ("mpich", "libmpich-dev"), "openmpi": ("openmpi-bin", "libopenmpi-dev")}[kind],
+                   needs=("/usr/bin/" + start, "/usr/bin/mpicc." + kind), environment=environment)
+
+
+OPENMPI = (("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"), ("OMPI_MCA_rmaps_base_oversubscribe", "1"))
+PYTHON = ("python3",)
+
+
+def at_terminal(name, kind, path, packages=()):
+    return Program(name, ("/usr/bin/python3", here("terminal.py"), kind, path), packages=(*PYTHON, *packages),
+                   needs=("/usr/bin/python3", path), scale=1.0, deep=6.0)
+
+
+PROGRAMS = [
+    c_program("counter"),
+    c_program("threads_64", source="threads.c", arguments=("64",)),
+    c_program("threads_2000", source="threads.c", arguments=("2000",), scale=2.0, deep=8.0),
+    c_program("openmp", "-fopenmp"),
+    Program("fortran", ("{bin}/unit",), build=("gfortran", "-O2", "-o", "{bin}/unit", here("unit.f90")),
+            packages=("gfortran",), needs=("gfortran",), files=("unit.txt",)),
+    Program("R", ("/usr/bin/R", "--vanilla", "--slave", "-f", here("loop.R")), packages=("r-base-core",),
+            needs=("/usr/bin/R",)),
+    Program("julia", ("julia", "--threads=2", "--startup-file=no", here("loop.jl")), packages=("julia",),
+            needs=("julia",)),
+    Program("python_threads", ("/usr/bin/python3", here("threads.py")), packages=PYTHON, needs=("/usr/bin/python3",),
+            deep=10.0),
+    Program("python_numpy", ("/usr/bin/python3", here("numeric.py")), packages=("python3", "python3-numpy"),
+            needs=("/usr/lib/python3/dist-packages/numpy",), environment=(("OPENBLAS_NUM_THREADS", "2"),)),
+    Program("python_sleep", ("/usr/bin/python3", here("sleep.py")), packages=PYTHON, needs=("/usr/bin/python3",)),
+    Program("python_append", ("/usr/bin/python3", here("append.py")), packages=PYTHON, needs=("/usr/bin/python3",),
+            files=("appended.txt",)),
+    Program("node", ("/usr/bin/node", here("busy.js")), packages=("nodejs",), needs=("/usr/bin/node",),
+            files=("node.txt",), scale=3.0, deep=10.0),
+    Program("java", (JAVA + "/java", "-Xmx200m", "-XX:+UseG1GC", "-cp", "{bin}", "Busy"),
+            build=(JAVA + "/javac", "-d", "{bin}", here("Busy.java")), packages=("openjdk-17-jdk-headless",),
+            needs=(JAVA + "/javac",), scale=2.0, deep=8.0),
+    Program("perl", ("/usr/bin/perl", here("loop.pl")), packages=("perl",), needs=("/usr/bin/perl",)),
+    Program("ruby", ("/usr/bin/ruby", here("loop.rb")), packages=("ruby",), needs=("/usr/bin/ruby",)),
+    Program("sqlite3", ("/usr/bin/sqlite3", "-batch", "numbers.db", ".read script.sql"), packages=("sqlite3",),
+            needs=("/usr/bin/sqlite3",), prepare=write_script),
+    Program("lua", ("/usr/bin/lua5.4", here("loop.lua")), packages=("lua5.4",), needs=("/usr/bin/lua5.4",)),
+    Program("swift_dispatch", ("{bin}/dispatch",),
+            build=("swiftc", "-O", "-static-stdlib", "-o", "{bin}/dispatch", here("dispatch.swift")), needs=("swiftc",)),
+    c_program("exceptions", source="exceptions.cpp", packages=("g++",)),
+    c_program("own_signal"),
+    c_program("blocks_all"),
+    c_program("closefrom"),
+    c_program("jemalloc", "-ljemalloc", packages=("libjemalloc-dev",),
+              environment=(("MALLOC_CONF", "background_thread:true,dirty_decay_ms:20,muzzy_decay_ms:20"),), scale=3.0,
+              deep=10.0),
+    Program("gawk", ("/usr/bin/gawk", "-f", here("lines.awk"), "input.txt"), packages=("gawk",),
+            needs=("/usr/bin/gawk",), files=("awk.txt",), prepare=write_lines),
+    # Of several processes.
+    Program("bash_jobs", ("/bin/bash", here("jobs.sh")), needs=("/bin/bash",)),
+    Program("xargs", ("/bin/sh", here("workers.sh")), needs=("/usr/bin/xargs", "awk")),
+    Program("python_pool", ("/usr/bin/python3", here("pool.py")), packages=PYTHON, needs=("/usr/bin/python3",)),
+    Program("redis", ("/bin/bash", here("redis.sh")), packages=("redis-server", "redis-tools"),
+            needs=("/usr/bin/redis-server", "/usr/bin/redis-cli"), scale=4.0, deep=10.0),
+    Program("make", ("/bin/bash", here("make.sh")), packages=("make", "gcc", "libc6-dev"), needs=("make", "gcc"), deep=3.0),
+    Program("nginx", ("/bin/bash", here("nginx.sh")), packages=("nginx-light", "python3"), needs=("/usr/sbin/nginx",)),
+    # At terminals of the computation.
+    at_terminal("bash_i", "bash", "/bin/bash"),
+    at_terminal("script", "script", "/usr/bin/script", packages=("bsdutils",)),
+    at_terminal("vim", "vim", "/usr/bin/vim.basic", packages=("vim",)),
+    at_terminal("emacs", "emacs", "/usr/bin/emacs", packages=("emacs-nox",)),
+    at_terminal("tmux", "tmux", "/usr/bin/tmux", packages=("tmux",)),
+    at_terminal("screen", "screen", "/usr/bin/screen", packages=("screen",)),
+    mpi_program("mpich", "mpiexec.mpich", "mpich"),
+    mpi_program("openmpi", "mpiexec.openmpi", "openmpi", environment=OPENMPI),
+    Program("parallel", ("/bin/bash", here("parallel.sh")), packages=("parallel",), needs=("/usr/bin/parallel",)),
+    Program("python_subprocess", ("/usr/bin/python3", here("subprocesses.py")), packages=PYTHON,
+            needs=("/usr/bin/python3",)),
+    Program("gcc_pipe", ("/bin/bash", here("compile.sh")), packages=("gcc", "libc6-dev"), needs=("gcc",)),
+    Program("ffmpeg", ("/bin/bash", here("codec.sh")), packages=("ffmpeg",), needs=("/usr/bin/ffmpeg",)),
+    Program("node_cluster", ("/usr/bin/node", here("cluster.js")), packages=("nodejs",), needs=("/usr/bin/node",),
+            scale=3.0, deep=10.0),
+    Program("java_children", (JAVA + "/java", "-Xmx100m", "-cp", "{bin}", "Children"),
+            build=(JAVA + "/javac", "-d", "{bin}", here("Children.java")), packages=("openjdk-17-jdk-headless",),
+            needs=(JAVA + "/javac",)),
+]
+
+
+def there(need):
+    return os.path.exists(need) if need.startswith("/") else shutil.which(need) is not None
+
+
+def lacking(program):
+    """What the program needs and is not there."""
+    return [need for need in program.needs if not there(need)]
+
+
+def refuses(program):
+    """Whether the program does not run as the user at hand."""
+    return program.ordinary_user and os.geteuid() == 0
+
+
+def install(programs):
+    """Installs missing packages with apt as root, one by one so that one that does not exist stops no other."""
+    wanted = sorted({package for program in programs if lacking(program) for package in program.packages})
+    if not wanted or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return
+    print(f"installing {' '.join(wanted)}", flush=True)
+    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends"]
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+
+    def run(words):
+        return subprocess.run(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              timeout=600, check=False).returncode
+
+    if run(command + wanted) != 0:
+        run(["apt-get", "update", "-q"])
+        for package in wanted:
+            run(command + [package])
+
+
+def build(program, bin_folder):
+    """Builds the program; returns the compiler's words when that fails, else ""."""
+    if not program.build:
+        return ""
+    words = [word.replace("{bin}", bin_folder) for word in program.build]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    return done.stderr if done.returncode != 0 else ""

@@ -1,0 +1,1 @@
+../ImageFormatTests/ImageBuilder.swift

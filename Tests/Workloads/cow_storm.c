@@ -1,0 +1,5 @@
+// The storm of precopy_storm.c, saved by a copy-on-write child.
+// @cases words huge file refault kernel discard remap regrow protect mix
+// @launch --snapshot cow
+// @limit 120
+#include "precopy_storm.c"

@@ -1,0 +1,17 @@
+// A program that confines itself with a seccomp filter cannot be saved: the filter would be gone after a restart.
+// @refused confined itself with seccomp
+#include "workload.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+
+int main(void) {
+    struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = {1, &allow};
+    workload_check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        workload_skip("seccomp: %s", strerror(errno));
+    workload_ready();
+    workload_wait();
+    workload_pass();
+}
