@@ -224,6 +224,23 @@ static int open_later(struct crestart_descriptors *made, uint32_t object, const 
     return 0;
 }
 
+// An output that the shell of this command has since written to as well: it stands behind the recorded end, and goes on
+// there. Both share its description, as they did at the launch; a cut would take the others' lines, and leave a hole.
+static int shared_log(const struct crestart_descriptors *made, uint32_t object, const char *path) {
+    const struct scp_object *entry = &made->tables.objects[object];
+    struct stat there, own;
+    if (!crestart_is_output(&made->tables, object) || stat(path, &there) != 0)
+        return -1;
+    for (int number = 1; number <= 2; number++) {
+        int flags = fcntl(number, F_GETFL);
+        if (flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && !(flags & O_APPEND) && fstat(number, &own) == 0 &&
+            own.st_dev == there.st_dev && own.st_ino == there.st_ino &&
+            lseek(number, 0, SEEK_CUR) > (off_t)entry->size)
+            return fcntl(number, F_DUPFD_CLOEXEC, 3);
+    }
+    return -1;
+}
+
 int crestart_make_file(struct crestart_descriptors *made, uint32_t object) {
     const struct scp_object *entry = &made->tables.objects[object];
     char path[4096];
@@ -232,6 +249,8 @@ int crestart_make_file(struct crestart_descriptors *made, uint32_t object) {
     int result = mapped_path(made, object, path);
     if (result == 0 && (entry->flags & SCP_OBJECT_PSEUDO) && strncmp(path, "/proc/", 6) == 0)
         return open_later(made, object, path);
+    if (result == 0 && (made->working[object] = shared_log(made, object, path)) >= 0)
+        return 0;
     struct stat status;
     bool own = entry->flags & SCP_OBJECT_HAS_CONTENT;
     bool fits = result == 0 && !own && stat(path, &status) == 0 && (uint64_t)status.st_size >= entry->size;

@@ -147,6 +147,32 @@ def grown_file_is_kept(folder):
 
 
 @suite.case()
+def log_that_the_script_writes_too(folder):
+    """A batch script, its program and the restart have one output, not in append mode: what the script says in between
+    stays where it stands."""
+    computation = Computation(folder)
+    program = ("import os, sys, time\n"
+               "print('one', flush=True)\n"
+               "print('READY', file=sys.stderr, flush=True)\n"
+               "while not os.path.exists(os.environ['SCP_TEST_GO']):\n"
+               "    time.sleep(0.01)\n"
+               "print('two', flush=True)\n")
+    with open(os.path.join(computation.work, "job.log"), "w+b", buffering=0) as log:
+        computation.launch(["/usr/bin/python3", "-c", program], stdout=log)
+        computation.errors.expect(lambda line: line == "READY", 30, "READY")
+        computation.checkpoint()
+        computation.kill9()
+        log.write(b"between\n")
+        computation.restart(stdout=log)
+        computation.restored()
+        computation.release()
+        check_equal(computation.wait(), 0, f"exit status; {computation.story()}")
+        log.write(b"behind\n")
+        log.seek(0)
+        check_equal(log.read(), b"one\nbetween\ntwo\nbehind\n", "the script's log")
+
+
+@suite.case()
 def read_file_may_grow(folder):
     computation = killed(folder, "reader")
     passes(computation)

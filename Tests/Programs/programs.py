@@ -38,11 +38,12 @@ class Program:
     ordinary_user: bool = False
 
 
-def c_program(name, *flags, source=None, arguments=(), packages=(), environment=(), scale=1.0, deep=5.0):
+def c_program(name, *flags, source=None, arguments=(), packages=(), needs=(), environment=(), scale=1.0, deep=5.0):
     source = source or name + ".c"
     compiler = ("g++",) if source.endswith(".cpp") else ("cc", "-D_GNU_SOURCE")
     output = source.split(".")[0]
-    return Program(name, ("{bin}/" + output, *arguments), packages=("gcc", "libc6-dev", *packages), needs=(compiler[0],),
+    return Program(name, ("{bin}/" + output, *arguments), packages=("gcc", "libc6-dev", *packages),
+                   needs=(compiler[0], *needs),
                    build=(*compiler, "-O2", "-g", "-pthread", "-o", "{bin}/" + output, here(source), *flags),
                    environment=environment, scale=scale, deep=deep)
 
@@ -122,6 +123,7 @@ PROGRAMS = [
     c_program("blocks_all"),
     c_program("closefrom"),
     c_program("jemalloc", "-ljemalloc", packages=("libjemalloc-dev",),
+              needs=("/usr/include/jemalloc/jemalloc.h",),
               environment=(("MALLOC_CONF", "background_thread:true,dirty_decay_ms:20,muzzy_decay_ms:20"),), scale=3.0,
               deep=10.0),
     Program("gawk", ("/usr/bin/gawk", "-f", here("lines.awk"), "input.txt"), packages=("gawk",),

@@ -65,8 +65,11 @@ class Keyboard:
             return ""
 
     def finish(self):
-        while self.look(LIMIT):
-            pass
+        """Until the program has closed its terminal; its exit status."""
+        end = time.monotonic() + LIMIT
+        while self.look(1):
+            if time.monotonic() > end:
+                sys.exit(f"FAIL no end; it shows {self.shown[-500:]!r}")
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
@@ -95,14 +98,17 @@ def edit(words, insert, leave, ready):
 
 
 def vim(words):
+    # "!": the file may have been written by a run that was killed after its checkpoint, and vim would ask.
     edit([*words, "-u", "NONE", "-N", "-n", "-i", "NONE"],
-         'oline {0}\x1b:call writefile([], "step-{0}")\r', ":wq\r",
+         'oline {0}\x1b:call writefile([], "step-{0}")\r', ":wq!\r",
          'ifirst\x1b:call writefile([], "step-ready")\r')
 
 
 def emacs(words):
+    # It would ask likewise at C-x C-s.
     edit([*words, "-nw", "-Q"],
-         'line {0}\r\x1b:(write-region "" nil "step-{0}" nil 0)\r', "\x18\x13\x18\x03",
+         'line {0}\r\x1b:(write-region "" nil "step-{0}" nil 0)\r',
+         '\x1b:(progn (write-region nil nil "text" nil 0) (kill-emacs))\r',
          'first\r\x1b:(write-region "" nil "step-ready" nil 0)\r')
 
 
