@@ -20,28 +20,29 @@ def idle(setting):
 
 
 class Writer:
-    """The program `pause`, which measures by itself the longest time that it has not run."""
+    """The program `pause`, which measures by itself the longest time that it has not run, and how often it looks at the clock."""
 
-    def __init__(self, setting, name, *words):
-        self.computation = setting.computation(name, "pause", *words, stdin=subprocess.PIPE)
+    def __init__(self, setting, name, *words, **more):
+        self.computation = setting.computation(name, "pause", *words, stdin=subprocess.PIPE, **more)
         self.answers = 0
 
-    def longest(self):
-        """ms since the last question."""
+    def ask(self):
+        """Since the last question: the longest time without running, in ms, and the mean ns from look to look."""
         self.answers += 1
         answer = f"LONGEST {self.answers} "
         self.computation.process.stdin.write(b"x\n")
         self.computation.process.stdin.flush()
         line = self.computation.expect(lambda line: line.startswith(answer), 60, answer)
-        return int(line.split()[2]) / 1e6
+        longest, looks, took = map(int, line.split()[2:])
+        return longest / 1e6, took / max(looks, 1)
 
     def checkpoints(self, rounds):
         """For each the pause in ms, and the record."""
         found = []
         for _ in range(rounds):
-            self.longest()
+            self.ask()
             record = self.computation.checkpoint(300)
-            found.append((self.longest(), record))
+            found.append((self.ask()[0], record))
         return found
 
     def end(self):
@@ -63,7 +64,7 @@ def live(setting):
     for size in setting.sizes:
         limit = write_limit(setting, size)
         for percent in WRITTEN:
-            writer = Writer(setting, f"live{size}-{percent}", size, percent)
+            writer = Writer(setting, f"live{size}-{percent}", size, percent, options=["--no-incremental"])
             found = writer.checkpoints(setting.rounds)
             writer.end()
             name = f"{size} MiB, {percent} %/s written" if percent <= 100 else f"{size} MiB, written as fast as it can"
@@ -74,20 +75,81 @@ def live(setting):
                                limit=limit, aim=1.2 if percent == 0 and size >= 4096 else None)
 
 
+def slow_down(setting):
+    """What a program that writes to 10 % of its pages a second loses while it is saved, and after that."""
+    size = max(setting.sizes)
+    plain = Writer(setting, "slow-plain", size, 10, plain=True)
+    native = statistics.median(pace(plain) for _ in range(setting.rounds))
+    plain.computation.process.kill()
+    plain.computation.wait()
+    writer = Writer(setting, "slow", size, 10)
+    during, after = [], []
+    for _ in range(setting.rounds):
+        writer.ask()
+        writer.computation.checkpoint(300)
+        during.append(writer.ask()[1])
+        after.append(pace(writer))
+    writer.end()
+    name = f"{size} MiB, 10 %/s written: a look at the clock"
+    setting.report.row(f"{name}, being saved", statistics.median(during), "ns", limit=native, aim=1.15)
+    setting.report.row(f"{name}, after that", statistics.median(after), "ns", limit=native, aim=1.01)
+
+
+def pace(writer):
+    """ns from look to look, over 20 s."""
+    writer.ask()
+    time.sleep(20)
+    return writer.ask()[1]
+
+
+def incremental(setting):
+    """What a later image costs when 1 % of the pages were written since the last one, beside the full image."""
+    size = max(setting.sizes)
+    writer = Writer(setting, "incremental", size, 1, options=["--incremental"])
+    full = writer.computation.checkpoint(300)
+    later = []
+    for _ in range(setting.rounds):
+        time.sleep(1)  # 1 % is written in
+        later.append(writer.computation.checkpoint(300))
+    writer.end()
+    later = [record for record in later if record["incremental"]]
+    if not later:
+        setting.report.row(f"incremental, {size} MiB", 0, "", note="no image was incremental")
+        return
+    for name, key, unit, share in (("bytes", "bytes_written", "MB", 1e6), ("durable", "duration_ms", "ms", 1)):
+        setting.report.row(f"{name}, incremental, {size} MiB, 1 % written",
+                           statistics.median(record[key] for record in later) / share, unit, limit=full[key] / share, aim=0.03)
+
+
 def contents(setting):
     """What memory holds, and the same bytes through a compressor."""
     size = 1024 if 1024 in setting.sizes else setting.sizes[0]
     limit = write_limit(setting, size)
     for kind in CONTENTS:
-        writer = Writer(setting, f"content-{kind}", size, 0, kind)
+        writer = Writer(setting, f"content-{kind}", size, 0, kind, options=["--no-incremental"])
         found = [record for _, record in writer.checkpoints(setting.rounds)]
         writer.end()
         megabytes = statistics.median(record["bytes_written"] for record in found) / 1e6
         setting.report.row(f"durable, {size} MiB {kind}", statistics.median(record["duration_ms"] for record in found), "ms",
                            limit=limit, note=f"{megabytes:.0f} MB")
+    compressed(setting, size)
     for words in PEERS:
         if shutil.which(words[0]):
             peer(setting, size, words)
+
+
+def compressed(setting, size):
+    """Text through our own compressors onto a disk that takes 500 MB/s, beside the same without."""
+    took = {}
+    for way in ("none", "lz4", "zstd", "auto"):
+        writer = Writer(setting, f"compress-{way}", size, 0, "text",
+                        options=["--compress", way, "--io-limit", "500", "--no-incremental"])
+        found = [record for _, record in writer.checkpoints(setting.rounds)]
+        writer.end()
+        took[way] = statistics.median(record["duration_ms"] for record in found)
+        megabytes = statistics.median(record["bytes_written"] for record in found) / 1e6
+        setting.report.row(f"durable, {size} MiB text at 500 MB/s, {way}", took[way], "ms", limit=took["none"],
+                           aim=0.7 if way == "auto" else None, note=f"{megabytes:.0f} MB")
 
 
 def peer(setting, size, words):

@@ -1,6 +1,7 @@
 // pause MEGABYTES PERCENT [KIND]: fills so much memory (contents.h; random), prints READY, then writes to PERCENT of its
 // pages each second, in random order, and looks at the clock all the time. To each line on stdin it answers "LONGEST", the
-// answer's number (from 1 on) and the longest time, in ns, that it has not run since the last answer.
+// answer's number (from 1 on), the longest time that it has not run since the last answer, how often it has looked at the clock
+// since, and how long that is. Times in ns.
 #include "contents.h"
 
 #include <fcntl.h>
@@ -30,8 +31,8 @@ int main(int argc, char **argv) {
     fflush(stdout);
     double due = 0;
     int answers = 0;
-    int64_t longest = 0, looked = 0;
-    for (int64_t last = now();;) {
+    int64_t longest = 0, looked = 0, looks = 0, since = now();
+    for (int64_t last = since;; looks++) {
         int64_t time = now(), gap = time - last;
         longest = gap > longest ? gap : longest;
         due += (double)gap / 1e9 * per_second;
@@ -45,10 +46,11 @@ int main(int argc, char **argv) {
             continue;
         looked = time;
         if (read(0, line, sizeof line) > 0) {
-            printf("LONGEST %d %lld\n", ++answers, (long long)longest);
+            printf("LONGEST %d %lld %lld %lld\n", ++answers, (long long)longest, (long long)looks,
+                   (long long)(time - since));
             fflush(stdout);
-            longest = 0;
-            last = now();
+            longest = looks = 0;
+            since = last = now();
         }
     }
 }

@@ -9,7 +9,8 @@ from harness import build
 from harness.computation import Computation
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PROGRAMS = ("micro", "gaps", "idle", "pause", "limits", "many")
+PROTOCOL = os.path.join(os.path.dirname(os.path.dirname(HERE)), "Sources", "CSwiftCP", "include")
+PROGRAMS = ("micro", "gaps", "idle", "pause", "limits", "many", "workers")
 
 
 class Setting:
@@ -20,7 +21,7 @@ class Setting:
 
     def compile(self):
         for name in PROGRAMS:
-            subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-pthread", "-o", self.program(name),
+            subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-pthread", "-I", PROTOCOL, "-o", self.program(name),
                             os.path.join(HERE, name + ".c")], check=True)
 
     def program(self, name):
@@ -33,7 +34,7 @@ class Setting:
         return path
 
     def computation(self, name, *words, **more):
-        """A program of ours under swiftcp_launch that has said READY."""
+        """A program of ours under swiftcp_launch (plain: without) that has said READY."""
         computation = Computation(self.inner(name))
         computation.launch([self.program(words[0]), *map(str, words[1:])], **more)
         computation.ready(120)

@@ -1,0 +1,98 @@
+// workers N SOCKET DIRECTORY: N workers of one computation, simulated: each is a connection that speaks the protocol, nothing
+// more. Prints READY when all are welcome. At the first checkpoint prints "BARRIER" and the ns from the first report of the
+// stage "quiesced" until the last one has its GO; then one worker gives the checkpoint up, and all end.
+#include "swiftcp_protocol.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+static long long now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000ll + time.tv_nsec;
+}
+
+static void need(int good, const char *what) {
+    if (good)
+        return;
+    perror(what);
+    exit(1);
+}
+
+static void transfer(int link, void *bytes, size_t length, ssize_t (*call)(int, void *, size_t)) {
+    for (size_t done = 0; done < length;) {
+        ssize_t moved = call(link, (char *)bytes + done, length - done);
+        need(moved > 0, "the connection to the coordinator");
+        done += (size_t)moved;
+    }
+}
+
+static ssize_t put(int link, void *bytes, size_t length) {
+    return write(link, bytes, length);
+}
+
+static void send_message(int link, uint16_t type, void *payload, size_t length) {
+    struct scp_frame frame = {(uint32_t)(sizeof frame + length), SCP_PROTOCOL_VERSION, type};
+    transfer(link, &frame, sizeof frame, put);
+    transfer(link, payload, length, put);
+}
+
+// Takes messages until one of the type comes; its payload stands in the buffer.
+static void await_message(int link, uint16_t type) {
+    static char payload[1 << 16];
+    struct scp_frame frame;
+    do {
+        transfer(link, &frame, sizeof frame, read);
+        need(frame.length >= sizeof frame && frame.length - sizeof frame <= sizeof payload, "length of a message");
+        transfer(link, payload, frame.length - sizeof frame, read);
+    } while (frame.type != type);
+}
+
+static int join(const char *socket_path, const char *directory, uint32_t pid) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct scp_hello hello = {.own_pid = pid, .own_ppid = 1, .name = "simulated", .computation = "simulated"};
+    int link = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    need(link >= 0, "socket");
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+    snprintf(hello.checkpoint_directory, sizeof hello.checkpoint_directory, "%s", directory);
+    need(connect(link, (struct sockaddr *)&address, sizeof address) == 0, socket_path);
+    send_message(link, SCP_MESSAGE_HELLO, &hello, sizeof hello);
+    await_message(link, SCP_MESSAGE_WELCOME);
+    return link;
+}
+
+int main(int count, char **words) {
+    struct rlimit limit;
+    need(count == 4, "usage: workers N SOCKET DIRECTORY");
+    need(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+    limit.rlim_cur = limit.rlim_max;
+    need(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
+    int workers = atoi(words[1]), *links = calloc((size_t)workers, sizeof *links);
+    need(links != NULL, "calloc");
+    for (int i = 0; i < workers; i++)
+        links[i] = join(words[2], words[3], (uint32_t)i + 10);
+    puts("READY");
+    fflush(stdout);
+    for (int i = 0; i < workers; i++)
+        await_message(links[i], SCP_MESSAGE_CHECKPOINT);
+    struct scp_stage_report report = {.stage = SCP_STAGE_QUIESCED, .generation = 1, .threads = 1};
+    long long began = now();
+    for (int i = 0; i < workers; i++)
+        send_message(links[i], SCP_MESSAGE_STAGE, &report, sizeof report);
+    for (int i = 0; i < workers; i++)
+        await_message(links[i], SCP_MESSAGE_GO);
+    printf("BARRIER %lld\n", now() - began);
+    fflush(stdout);
+    struct scp_text failure = {.error = ECANCELED, .generation = 1, .text = "this worker is simulated"};
+    send_message(links[0], SCP_MESSAGE_FAILED, &failure, sizeof failure);
+    await_message(links[0], SCP_MESSAGE_ABORT);
+    return 0;
+}
