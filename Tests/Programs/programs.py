@@ -91,7 +91,7 @@ def at_terminal(name, kind, path, packages=()):
 PROGRAMS = [
     c_program("counter"),
     c_program("threads_64", source="threads.c", arguments=("64",)),
-    c_program("threads_2000", source="threads.c", arguments=("2000",), scale=0.5, deep=8.0),
+    c_program("threads_2000", source="threads.c", arguments=("2000",), deep=5.0),
     c_program("openmp", "-fopenmp"),
     Program("fortran", ("{bin}/unit",), build=("gfortran", "-O2", "-o", "{bin}/unit", here("unit.f90")),
             packages=("gfortran",), needs=("gfortran",), files=("unit.txt",)),
