@@ -20,7 +20,7 @@ extension Image {
         }
         do throws(ImageError) {
             let file = OutputFile(descriptor: target.raw, path: output)
-            if isCompressed {
+            if isCompressed || isIncremental {
                 try PlainImage(self, file).write()
             } else {
                 try CoreCopy(image: self, file: file).run()
