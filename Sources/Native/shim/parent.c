@@ -120,7 +120,7 @@ static bool is_worth_it(struct scp_checkpoint *checkpoint) {
     checkpoint->strings.count = strings; // the pause names everything again
     if (bytes_written(checkpoint) <= parent.bytes / 2)
         return true;
-    parent.resting = every(checkpoint);
+    parent.resting = every(checkpoint) - 1;
     return false;
 }
 
