@@ -146,7 +146,9 @@ private struct Comparison {
                 let bound = block.address > position ? block.address : block.address + block.length
                 return min(until, bound)
             }
-            for address in try differing(blocks.map { $0.flatMap { $0.address <= position ? $0 : nil } }, position, until) {
+            for address in try differing(
+                blocks.map { $0.flatMap { $0.address <= position ? $0 : nil } }, position, until)
+            {
                 if let last = found.last, last.end == address {
                     found[found.count - 1].end += UInt64(SCP_DATA_OFFSET)
                 } else {

@@ -65,7 +65,8 @@ extension CommandTable {
                 name: "flatten", operands: ["IMAGE", "OUT"], available: true,
                 help: "make an incremental chain whole: write an image that needs no earlier one"),
             .init(
-                name: "diff", operands: ["A", "B"], available: true, help: "which regions and pages of two images differ"),
+                name: "diff", operands: ["A", "B"], available: true,
+                help: "which regions and pages of two images differ"),
         ],
         options: [
             Option("json", help: "write one JSON object to stdout"),

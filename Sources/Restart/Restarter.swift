@@ -184,7 +184,9 @@ extension Restarter {
     /// Whether it pays to read the image, and what it needs, past the page cache: the largest of them decides.
     private func isCold(_ image: Image) -> Bool {
         let plain = ([image] + image.ancestors).filter { !$0.isCompressed }
-        guard let largest = plain.max(by: { $0.header.metadata_offset < $1.header.metadata_offset }) else { return false }
+        guard let largest = plain.max(by: { $0.header.metadata_offset < $1.header.metadata_offset }) else {
+            return false
+        }
         return largest.header.metadata_offset >= Self.directMinimum && !Self.isCached(largest)
     }
 

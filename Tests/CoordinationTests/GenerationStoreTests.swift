@@ -43,7 +43,8 @@ struct GenerationStoreTests {
     ) -> DiskOutcome {
         GenerationStore.carryOut(
             .commit(
-                folder: folder, manifest: manifest(generation, needs: needs), incarnation: incarnation, unsynced: unsynced))
+                folder: folder, manifest: manifest(generation, needs: needs), incarnation: incarnation,
+                unsynced: unsynced))
     }
 
     /// What is in the computation's folder, hidden files left out.
@@ -95,7 +96,8 @@ struct GenerationStoreTests {
 
     @Test("What a kept generation needs is kept, and goes when nothing needs it any more")
     func needed() throws {
-        for needs in [[], [1], [2], [], [4], [4]] { _ = try make(needs: needs) }
+        let chain: [[UInt32]] = [[], [1], [2], [], [4], [4]]
+        for needs in chain { _ = try make(needs: needs) }
         func prune(_ newest: UInt32, _ keep: UInt32) throws -> [String] {
             let operation = DiskOperation.prune(folder: folder, newest: newest, keep: keep)
             #expect(GenerationStore.carryOut(operation) == .done)

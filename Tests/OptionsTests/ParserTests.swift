@@ -167,7 +167,7 @@ private func message(
         #expect(message(.launch, "-j", "--new-coordinator", "x").hasSuffix("exclude each other"))
         #expect(message(.image, "inof", "x") == "unknown command 'inof'; did you mean info?")
         #expect(message(.image, "core", "x") == "core needs IMAGE OUT, not 1 operands")
-        #expect(message(.image, "diff", "a", "b") == "diff is not yet available in this release; leave it out")
+        #expect(message(.image, "diff", "a") == "diff needs A B, not 1 operands")
         let long = "unix:/" + String(repeating: "a", count: 107)
         #expect(message(.launch, "--coordinator", long, "x").hasSuffix("at most 107 bytes"))
     }

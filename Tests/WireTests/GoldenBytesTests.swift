@@ -66,7 +66,7 @@ struct GoldenBytesTests {
                     ])),
             """
             60 00 00 00 03 00 0c 00
-            03 00 00 00 03 00 00 00 // generation, count
+            03 00 00 00 02 00 00 00 // generation, count
             01 00 00 00 05 00 00 00 // kind description, number
             02 01 6*00  07 7*00     // device, inode
             8*00        8*00        // offset, length
@@ -85,7 +85,7 @@ struct GoldenBytesTests {
                     ])),
             """
             30 00 00 00 03 00 0d 00
-            03 00 00 00 03 00 00 00 // generation, count
+            03 00 00 00 02 00 00 00 // generation, count
             01 7*00     01 00 00 00 4*00 // identity, flags: owner
             02 01 6*00  02 00 00 00 4*00 // identity, flags: shared
             """
@@ -121,7 +121,7 @@ struct GoldenBytesTests {
             0a 7*00                 // memory_bytes
             f8 f7 f6 f5 f4 f3 f2 f1 // metadata_checksum
             0b 00 00 00 0c 00 00 00 // threads, regions
-            0d 00 00 00 03 00 00 00 // descriptors, snapshot
+            0d 00 00 00 02 00 00 00 // descriptors, snapshot
             """
         ),
         (
@@ -185,7 +185,7 @@ struct GoldenBytesTests {
             78 439*00
             """
         ),
-        (.reply("{}"), "0a 00 00 00 02 00 13 00 7b 7d"),
+        (.reply("{}"), "0a 00 00 00 03 00 13 00 7b 7d"),
     ]
 
     @Test("Each message has its bytes, and the bytes are read as that message", arguments: cases.indices)

@@ -149,7 +149,8 @@ struct HostileInputTests {
         arguments: [[], [0], [0, 1], [9], [10], [2, 2], [3, 2], Array(1...64)])
     func ancestors(needed: [UInt32]) throws {
         var frames = FrameBuffer()
-        frames.append(try Message.ancestors(Ancestors(generation: needed.count > 60 ? 99 : 9, needed: needed)).encoded())
+        frames.append(
+            try Message.ancestors(Ancestors(generation: needed.count > 60 ? 99 : 9, needed: needed)).encoded())
         #expect(throws: WireError.self) { try frames.next() }
     }
 

@@ -105,10 +105,9 @@ void scp_memory_close(struct scp_checkpoint *checkpoint) {
     scp_tracker_close(checkpoint);
     scp_encode_close(memory);
     scp_sink_close_direct(memory);
-    struct scp_vector *vectors[] = {&memory->maps,     &memory->marks,        &memory->loads,
-                                    &memory->metadata, &memory->thread_notes, &memory->saved,
-                                    &memory->sums,     &memory->dropped,      &memory->sink_parts,
-                                    &memory->files};
+    struct scp_vector *vectors[] = {&memory->maps,         &memory->marks, &memory->loads, &memory->metadata,
+                                    &memory->thread_notes, &memory->saved, &memory->sums,  &memory->dropped,
+                                    &memory->sink_parts,   &memory->files};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         scp_vector_close(vectors[i]);
     int *descriptors[] = {&memory->pagemap, &memory->memory, &memory->pipe[0], &memory->pipe[1]};

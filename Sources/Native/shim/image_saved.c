@@ -144,7 +144,7 @@ static int take_again(struct scp_checkpoint *checkpoint, const struct scp_region
     if (scp_child_defers(memory_of(checkpoint), region, run->class))
         return defer(checkpoint, run, *part);
     return is_own(part) ? scp_blocks_again(checkpoint, region, &piece, part)
-                           : scp_blocks_new(checkpoint, region, &piece);
+                        : scp_blocks_new(checkpoint, region, &piece);
 }
 
 static int take_new(struct scp_checkpoint *checkpoint, const struct scp_region *region, const struct scp_run *run,

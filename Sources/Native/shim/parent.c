@@ -18,7 +18,7 @@
 
 #define WORTH_BYTES (8ull << 20) // of memory; less is written in a few milliseconds
 #define FEW_BYTES (32ull << 20) // the pause takes as much again, after an image that was not committed
-#define HUGE_SHARE 4 // unasked, at most one part in so many of private memory may stand in huge pages: they would be split
+#define HUGE_SHARE 4 // unasked, at most one part in so many of private memory may be in huge pages, which it splits
 
 _Atomic bool scp_memory_tracked;
 
@@ -154,12 +154,11 @@ bool scp_parent_adopt(struct scp_checkpoint *checkpoint) {
 
 // ---- in the pause ---------------------------------------------------------------------------------------------------------
 
-static int sort_in(struct scp_checkpoint *checkpoint, uint32_t generation) {
+static void sort_in(struct scp_checkpoint *checkpoint, uint32_t generation) {
     uint32_t at = checkpoint->ancestor_count++;
     for (; at > 0 && checkpoint->ancestors[at - 1] > generation; at--)
         checkpoint->ancestors[at] = checkpoint->ancestors[at - 1];
     checkpoint->ancestors[at] = generation;
-    return 0;
 }
 
 int scp_parent_settle(struct scp_checkpoint *checkpoint) {
