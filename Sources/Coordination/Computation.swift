@@ -68,6 +68,8 @@ struct RunningCheckpoint {
         var children: Children?
         var survey: [SurveyEntry] = []
         var snapshotReason = ""
+        /// Generations that its image needs, ascending.
+        var needed: [UInt32] = []
         /// It ended, or replaced its program, with its image complete but perhaps not durable.
         var endedUnsynced = false
         var reached: Stage { report?.stage ?? .running }
@@ -100,6 +102,9 @@ struct RunningCheckpoint {
     var deadline: Instant
     /// Bytes in the images when their progress was last looked at.
     var progress: UInt64 = 0
+
+    /// Generations that its images need, ascending.
+    var needed: [UInt32] { Set(members.values.flatMap(\.needed)).sorted() }
 }
 
 /// Processes that were found outside a checkpoint to which they belong.
@@ -150,6 +155,7 @@ struct Computation {
     var checkpointFlags: UInt32 = 0
     var compression: UInt32 = 0
     var ioLimit: UInt32 = 0
+    var incremental: UInt32 = 0
     /// Seconds, 0 = never.
     var interval: Double
     /// Differs for every launch and every restart: who owns the folder.

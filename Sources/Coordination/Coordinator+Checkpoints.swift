@@ -192,6 +192,7 @@ extension Coordinator {
             path: partial + "/" + image)
         order.snapshot = computations[id]?.snapshot ?? .auto
         (order.compression, order.ioLimit) = (computations[id]?.compression ?? 0, computations[id]?.ioLimit ?? 0)
+        order.incremental = computations[id]?.incremental ?? 0
         computations[id]?.checkpoint?.members[worker.connection] = .init(worker: worker, image: image)
         computations[id]?.checkpoint?.waiting += 1
         effects.append(.send(worker.connection, .checkpoint(order)))

@@ -14,7 +14,7 @@ extension Coordinator {
             computation: .init(
                 id: id, name: computation.name, command: computation.command, directory: computation.directory),
             generation: checkpoint.generation, createdAt: checkpoint.started.text, host: configuration.host,
-            kernel: configuration.kernel, snapshot: record.snapshot, pauseMs: record.pause_ms,
+            kernel: configuration.kernel, snapshot: record.snapshot, needs: checkpoint.needed, pauseMs: record.pause_ms,
             durationMs: record.duration_ms, bytesWritten: record.bytes_written,
             processes: members.map { member in
                 .init(
@@ -115,7 +115,7 @@ extension Coordinator {
             pause_ms: milliseconds(Double(reports.map(\.pause).max() ?? 0)),
             duration_ms: milliseconds(now.monotonic.seconds(since: checkpoint.started.monotonic) * 1e9),
             bytes_written: reports.reduce(0) { $0 &+ $1.bytesWritten }, processes: checkpoint.members.count,
-            snapshot: snapshot.name, error: error)
+            snapshot: snapshot.name, incremental: !checkpoint.needed.isEmpty, error: error)
         reply.snapshot_reason = reason(for: snapshot, checkpoint)
         return reply
     }

@@ -26,6 +26,12 @@ extension Coordinator {
         computations[id]?.checkpoint?.members[connection]?.snapshotReason = text.text
     }
 
+    /// A member's image will need earlier generations.
+    mutating func ancestorsTold(_ ancestors: Ancestors, _ connection: ConnectionID, _ id: String) {
+        guard computations[id]?.checkpoint?.generation == ancestors.generation else { return }  // late
+        computations[id]?.checkpoint?.members[connection]?.needed = ancestors.needed
+    }
+
     /// Goes on when all members have reported the stage. Called for every report, so it counts nobody.
     mutating func passBarrier(_ id: String) {
         guard case .stage(let stage)? = computations[id]?.checkpoint?.phase else { return }

@@ -81,6 +81,7 @@ extension Coordinator {
         computation.snapshot = launch.snapshot
         computation.checkpointFlags = launch.checkpointFlags
         (computation.compression, computation.ioLimit) = (launch.compression, launch.ioLimit)
+        computation.incremental = launch.incremental
         computation.highestGeneration = launch.generation
         computations[id] = computation
         return id

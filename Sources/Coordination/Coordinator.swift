@@ -137,6 +137,7 @@ extension Coordinator {
             requested(request, by: .connection(connection))
         case (.stage(let report), .worker(let id)): stageReached(report, connection, id)
         case (.snapshot(let text), .worker(let id)): snapshotTold(text, connection, id)
+        case (.ancestors(let ancestors), .worker(let id)): ancestorsTold(ancestors, connection, id)
         case (.children(let children), .worker(let id)): childrenTold(children, connection, id)
         case (.survey(let survey), .worker(let id)): surveyTold(survey, connection, id)
         case (.failed(let text), .worker(let id)): workerFailed(text, connection, id)

@@ -102,6 +102,9 @@ public enum GenerationStore {
         _ folder: String, _ manifest: Manifest, _ incarnation: String, _ unsynced: [String]
     ) throws(SystemError) -> DiskOutcome {
         try checkOwner(folder, incarnation)
+        for number in manifest.needs ?? [] where !Files.exists(manifestPath(folder, number)) {
+            throw SystemError(ENOENT, "build on", folder + "/" + CheckpointNames.generation(number))
+        }
         let partial = folder + "/" + CheckpointNames.partialGeneration(manifest.generation)
         for process in manifest.processes {
             let image = partial + "/" + process.image
@@ -142,16 +145,31 @@ public enum GenerationStore {
 
     // MARK: Prune
 
+    /// What a kept generation needs stays, complete as it is, and what that needs in turn.
     private static func prune(_ folder: String, _ newest: UInt32, _ keep: UInt32) throws(SystemError) {
         let numbers = try Files.list(folder).compactMap(CheckpointNames.generationNumber).sorted(by: >)
         let complete = numbers.filter { number in
             Files.exists(manifestPath(folder, number)) && number <= newest
         }
-        for number in complete.dropFirst(Int(max(keep, 1))) {
+        let kept = numbers.filter { $0 > newest } + complete.prefix(Int(max(keep, 1)))
+        guard let needed = needed(by: kept, in: folder) else { return }
+        for number in complete.dropFirst(Int(max(keep, 1))) where !needed.contains(number) {
             // Without its manifest it is incomplete at once, whatever interrupts the rest.
             try Files.unlink(manifestPath(folder, number))
             try Files.removeTree(folder + "/" + CheckpointNames.generation(number))
         }
+    }
+
+    /// Nil when that cannot be told, because a manifest cannot be read.
+    private static func needed(by kept: [UInt32], in folder: String) -> Set<UInt32>? {
+        var needed = Set<UInt32>()
+        var rest = kept
+        while let number = rest.popLast() {
+            guard Files.exists(manifestPath(folder, number)) else { continue }
+            guard let manifest = try? Manifest.read(manifestPath(folder, number)) else { return nil }
+            rest += (manifest.needs ?? []).filter { needed.insert($0).inserted }
+        }
+        return needed
     }
 
     private static func manifestPath(_ folder: String, _ number: UInt32) -> String {

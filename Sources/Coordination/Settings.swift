@@ -31,6 +31,8 @@ public struct ComputationSettings: Codable, Equatable, Sendable {
     public var compression: UInt32?
     /// MB/s; nil = none.
     public var io_limit: UInt32?
+    /// `SCP_INCREMENTAL_*`; nil = every image is a full one.
+    public var incremental: UInt32?
     /// The process that swiftcp_launch started, as it sees itself; nil when it has ended or is not known.
     public var root: UInt32?
 
@@ -56,7 +58,7 @@ extension Computation {
         ComputationSettings(
             incarnation: incarnation, host: host, name: name, command: command, directory: directory, keep: keep,
             interval_s: interval, snapshot: snapshot.rawValue, checkpoint_flags: checkpointFlags,
-            compression: compression, io_limit: ioLimit, root: root == 0 ? nil : root)
+            compression: compression, io_limit: ioLimit, incremental: incremental, root: root == 0 ? nil : root)
     }
 
     /// Takes over what an earlier coordinator knew.
@@ -66,6 +68,7 @@ extension Computation {
         snapshot = SnapshotMode(rawValue: settings.snapshot) ?? .auto
         checkpointFlags = settings.checkpoint_flags
         (compression, ioLimit) = (settings.compression ?? 0, settings.io_limit ?? 0)
+        incremental = settings.incremental ?? 0
         incarnation = settings.incarnation
         root = settings.root ?? 0
         ownsFolder = true

@@ -1,24 +1,67 @@
 import CCodec
 import CSwiftCP
 
-/// Reads what blocks refer to: from the file itself or, of a compressed image, from its chunks, which are unpacked on the
-/// way, one at a time. The chunk that was unpacked last is kept, so that reading in ascending order unpacks each once.
+/// Reads what blocks refer to, in the image and in those that it needs.
 ///
-/// Used by one thread; memory: twice `SCP_BLOCK_MAXIMUM` for a compressed image.
+/// Used by one thread; memory: twice `SCP_BLOCK_MAXIMUM` for each of them that is compressed.
 public final class ContentReader {
+    private let images: [Image]
+    private var readers: [ChunkReader?]
+
+    public init(_ image: Image) {
+        images = [image] + image.ancestors
+        readers = Array(repeating: nil, count: images.count)
+    }
+
+    /// Fills the whole buffer with the bytes that stand at `place` (bytes, as `scp_block.offset` counts) of the image
+    /// that `scp_block.file` means.
+    ///
+    /// Errors: kind `damaged` when no chunk has them, or one does not unpack; `missing` when that image is not open.
+    public func read(
+        into buffer: UnsafeMutableRawBufferPointer, at place: UInt64, of file: UInt32
+    ) throws(ImageError) {
+        guard file < images.count else {
+            throw ImageError(.missing, images[0].path, "an image that it needs is not open")
+        }
+        let index = Int(file)
+        guard images[index].isCompressed else { return try images[index].file.read(into: buffer, at: place) }
+        let reader = readers[index] ?? ChunkReader(images[index])
+        readers[index] = reader
+        try reader.read(into: buffer, at: place)
+    }
+
+    /// The bytes of a block that has some. Its checksum is not compared.
+    public func read(_ block: scp_block, into buffer: UnsafeMutableRawBufferPointer) throws(ImageError) {
+        try read(into: buffer, at: block.offset, of: block.file)
+    }
+
+    /// `count` bytes from `place`.
+    func bytes(at place: UInt64, of file: UInt32, count: Int) throws(ImageError) -> [UInt8] {
+        var failure: ImageError?
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            do throws(ImageError) {
+                try read(into: UnsafeMutableRawBufferPointer(buffer), at: place, of: file)
+                filled = count
+            } catch { failure = error }
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+}
+
+/// Reads the content of one compressed image from its chunks, which are unpacked on the way, one at a time. The chunk that
+/// was unpacked last is kept, so that reading in ascending order unpacks each once.
+private final class ChunkReader {
     private let image: Image
     private let codec: OpaquePointer?
-    private let stored: UnsafeMutableRawBufferPointer
-    private let content: UnsafeMutableRawBufferPointer
+    private let stored = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(SCP_BLOCK_MAXIMUM), alignment: 4096)
+    private let content = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(SCP_BLOCK_MAXIMUM), alignment: 4096)
     /// Number of the chunk in `content`, -1 = none.
     private var unpacked = -1
 
-    public init(_ image: Image) {
+    init(_ image: Image) {
         self.image = image
-        codec = image.isCompressed ? OpaquePointer(ccodec_open()) : nil
-        let size = image.isCompressed ? Int(SCP_BLOCK_MAXIMUM) : 0
-        stored = .allocate(byteCount: size, alignment: 4096)
-        content = .allocate(byteCount: size, alignment: 4096)
+        codec = OpaquePointer(ccodec_open())
     }
 
     deinit {
@@ -27,11 +70,7 @@ public final class ContentReader {
         content.deallocate()
     }
 
-    /// Fills the whole buffer with the bytes that stand at `place` (bytes, as `scp_block.offset` counts).
-    ///
-    /// Errors: kind `damaged` when no chunk has them, or one does not unpack.
-    public func read(into buffer: UnsafeMutableRawBufferPointer, at place: UInt64) throws(ImageError) {
-        guard image.isCompressed else { return try image.file.read(into: buffer, at: place) }
+    func read(into buffer: UnsafeMutableRawBufferPointer, at place: UInt64) throws(ImageError) {
         var done = 0
         while done < buffer.count {
             let position = place + UInt64(done)
@@ -46,19 +85,6 @@ public final class ContentReader {
                 .copyMemory(from: UnsafeRawBufferPointer(rebasing: content[skip..<skip + count]))
             done += count
         }
-    }
-
-    /// `count` bytes from `place`.
-    func bytes(at place: UInt64, count: Int) throws(ImageError) -> [UInt8] {
-        var failure: ImageError?
-        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-            do throws(ImageError) {
-                try read(into: UnsafeMutableRawBufferPointer(buffer), at: place)
-                filled = count
-            } catch { failure = error }
-        }
-        if let failure { throw failure }
-        return bytes
     }
 
     private func unpack(_ number: Int) throws(ImageError) {
@@ -125,7 +151,7 @@ extension Image {
         }
     }
 
-    private func isCovered(_ range: Range<UInt64>) -> Bool {
+    func isCovered(_ range: Range<UInt64>) -> Bool {
         var position = range.lowerBound
         var number = chunkNumber(at: position)
         while position < range.upperBound {
@@ -136,8 +162,8 @@ extension Image {
         return true
     }
 
-    /// The numbers of all blocks with content, ascending by where that stands.
+    /// The numbers of all blocks with content in the image itself, ascending by where that stands.
     func contentOrder() -> [Int] {
-        blocks.indices.filter { !blocks[$0].isGuard }.sorted { blocks[$0].offset < blocks[$1].offset }
+        blocks.indices.filter { blocks[$0].isOwn }.sorted { blocks[$0].offset < blocks[$1].offset }
     }
 }

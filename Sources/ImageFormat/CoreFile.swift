@@ -9,6 +9,25 @@ extension Image {
     /// `output` must not exist; it is created with mode 0600 and removed again when anything fails.
     /// Errors: kind `system` when the output cannot be written, else as for `verify`.
     public func writeCore(to output: String) throws(ImageError) {
+        try create(output) { (file) throws(ImageError) in
+            if isCompressed || isIncremental {
+                try PlainImage(self, file).write()
+            } else {
+                try CoreCopy(image: self, file: file).run()
+            }
+        }
+    }
+
+    /// Writes the image anew as one that needs no other, not compressed; durable when this returns. Every checksum is
+    /// compared on the way. `output` and errors as for `writeCore`.
+    public func flatten(to output: String) throws(ImageError) {
+        try create(output) { (file) throws(ImageError) in
+            try PlainImage(self, file).write()
+            guard fsync(file.descriptor) == 0 else { throw ImageError(output, .last("write")) }
+        }
+    }
+
+    private func create(_ output: String, _ body: (OutputFile) throws(ImageError) -> Void) throws(ImageError) {
         let target: OwnedDescriptor
         do throws(SystemError) {
             target = try Files.open(output, O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY, mode: 0o600)
@@ -19,12 +38,7 @@ extension Image {
             throw ImageError(output, error)
         }
         do throws(ImageError) {
-            let file = OutputFile(descriptor: target.raw, path: output)
-            if isCompressed {
-                try PlainImage(self, file).write()
-            } else {
-                try CoreCopy(image: self, file: file).run()
-            }
+            try body(OutputFile(descriptor: target.raw, path: output))
         } catch {
             unlink(output)
             throw error

@@ -65,8 +65,11 @@ extension Image {
         guard block.encoding == SCP_ENCODING_RAW.rawValue else {
             throw damaged("\(name) is of unknown encoding \(block.encoding)")
         }
+        guard block.file <= needs.count, block.reserved == 0 else {
+            throw damaged("\(name) is in an image that it does not name")
+        }
         if block.isGuard {
-            guard block.stored_length == 0, block.checksum == 0 else {
+            guard block.stored_length == 0, block.checksum == 0, block.file == 0 else {
                 throw damaged("\(name) guards, but has content")
             }
         } else {
@@ -109,7 +112,7 @@ extension Image {
         let stored =
             isCompressed
             ? chunks.indices.map { Piece.chunk($0) }
-            : blocks.indices.filter { !blocks[$0].isGuard }.map { Piece.block($0) }
+            : blocks.indices.filter { blocks[$0].isOwn }.map { Piece.block($0) }
         let pieces = stored + blobs.indices.filter { blobs[$0].length > 0 }.map { Piece.blob($0) }
         return pieces.sorted { place($0).offset < place($1).offset }
     }

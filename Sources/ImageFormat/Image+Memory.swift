@@ -10,7 +10,7 @@ extension Image {
         while result.count < count, let block = block(at: position) {
             let skip = position - block.address
             let take = min(UInt64(count - result.count), block.length - skip)
-            result += try reader.bytes(at: block.offset + skip, count: Int(take))
+            result += try reader.bytes(at: block.offset + skip, of: block.file, count: Int(take))
             position += take
         }
         return result
@@ -39,6 +39,11 @@ extension Image {
 
     /// Bytes that the file holds for a region.
     public func storedBytes(ofRegion index: Int) -> UInt64 {
-        blocksOfRegion[index].reduce(0) { $0 + blocks[$1].stored_length }
+        blocksOfRegion[index].reduce(0) { $0 + (blocks[$1].isOwn ? blocks[$1].stored_length : 0) }
+    }
+
+    /// Bytes that earlier images hold for a region.
+    public func inheritedBytes(ofRegion index: Int) -> UInt64 {
+        blocksOfRegion[index].reduce(0) { $0 + (blocks[$1].isOwn ? 0 : blocks[$1].stored_length) }
     }
 }

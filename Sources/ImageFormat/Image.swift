@@ -17,6 +17,10 @@ public struct Image: Sendable {
     public let blocks: [scp_block]
     /// What the blocks of a compressed image stand in, ascending by place, not overlapping; empty: not compressed.
     public let chunks: [scp_chunk]
+    /// Earlier images of the process that hold some of the blocks; empty: the image stands alone.
+    public let needs: [scp_ancestor]
+    /// Those, open and compared with what `needs` says of them; empty when it was opened without.
+    public let ancestors: [Image]
     public let blobs: [scp_blob]
     /// The leader first, the checkpoint thread last.
     public let threads: [scp_thread]
@@ -41,12 +45,14 @@ public struct Image: Sendable {
 
     public var path: String { file.path }
 
-    /// Opens and checks the image at `path`; everything but the contents of blocks and blobs.
-    public init(path: String) throws(ImageError) {
-        try self.init(ImageFile(path: path))
+    /// Opens and checks the image at `path` and those that it needs; everything but the contents of blocks and blobs.
+    ///
+    /// - Parameter alone: those that it needs are not looked for; blocks in them cannot be read then.
+    public init(path: String, alone: Bool = false) throws(ImageError) {
+        try self.init(ImageFile(path: path), alone: alone)
     }
 
-    init(_ file: ImageFile) throws(ImageError) {
+    init(_ file: ImageFile, alone: Bool) throws(ImageError) {
         let metadata = try Metadata(file)
         self.file = file
         header = metadata.header
@@ -55,6 +61,7 @@ public struct Image: Sendable {
         regions = try metadata.records(SCP_NOTE_REGIONS, as: scp_region.self)
         blocks = try metadata.records(SCP_NOTE_BLOCKS, as: scp_block.self)
         chunks = try metadata.records(SCP_NOTE_CHUNKS, as: scp_chunk.self)
+        needs = try metadata.records(SCP_NOTE_ANCESTORS, as: scp_ancestor.self)
         blobs = try metadata.records(SCP_NOTE_BLOBS, as: scp_blob.self)
         threads = try metadata.records(SCP_NOTE_THREADS, as: scp_thread.self)
         let processes = try metadata.records(SCP_NOTE_PROCESS, as: scp_process.self)
@@ -72,12 +79,15 @@ public struct Image: Sendable {
         zombies = try metadata.records(SCP_NOTE_ZOMBIES, as: scp_zombie.self)
         auxiliaryVector = try metadata.records(SCP_NOTE_AUXV, as: UInt64.self)
         blocksOfRegion = try Self.assign(blocks, to: regions, path: file.path)
+        ancestors = alone ? [] : try Self.open(needs, of: file, header.generation, process.pid, strings)
         try checkMemory()
+        try checkNeeds()
         try checkChunks()
         try checkExtents()
         if isCompressed { try checkContent() }
         try checkProcess()
         try checkDescriptors()
+        if !alone { try checkInherited() }
     }
 
     // MARK: - Strings
@@ -122,4 +132,6 @@ extension scp_thread {
 extension scp_block {
     /// Guard pages have nothing stored.
     public var isGuard: Bool { flags & SCP_BLOCK_GUARD.rawValue != 0 }
+    /// Its bytes stand in the image itself, not in an earlier one.
+    public var isOwn: Bool { file == 0 && !isGuard }
 }

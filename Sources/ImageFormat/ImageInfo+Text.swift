@@ -16,10 +16,14 @@ extension ImageInfo {
                 "\(readable(memory.stored)) in \(memory.blocks) blocks, of \(readable(memory.mapped)) mapped in "
                     + "\(memory.regions) regions"
             ),
-            ("compressed", compression?.text ?? ""),
-            ("threads", String(threads.count)),
+            ("incremental", incremental ? "\(readable(memory.inherited)) of memory stand in earlier images:" : ""),
         ]
         var lines = facts.filter { !$0.1.isEmpty }.map { filled($0.0, 13) + printable($0.1) }
+        lines += needs.map { need in
+            indent + printable("generation \(need.generation): \(readable(need.bytes)) in \(need.image)")
+        }
+        if let compression { lines.append(filled("compressed", 13) + compression.text) }
+        lines.append(filled("threads", 13) + String(threads.count))
         lines += threads.prefix(Self.listed).map(line)
         if threads.count > Self.listed { lines.append(indent + "… and \(threads.count - Self.listed) more") }
         lines.append(filled("descriptors", 13) + String(descriptors.count))

@@ -31,6 +31,16 @@ public struct ImageInfo: Encodable, Equatable, Sendable {
         public let blocks: Int
         /// Bytes of memory in the image.
         public let stored: UInt64
+        /// Bytes of memory that earlier images hold.
+        public let inherited: UInt64
+    }
+
+    /// An earlier image that it needs.
+    public struct Need: Encodable, Equatable, Sendable {
+        public let generation: UInt32
+        public let image: String
+        /// Bytes of memory that it holds for this one.
+        public let bytes: UInt64
     }
 
     /// How blocks are compressed.
@@ -69,6 +79,9 @@ public struct ImageInfo: Encodable, Equatable, Sendable {
     /// The program's own, without the checkpoint thread.
     public let threads: [Thread]
     public let memory: Memory
+    public let incremental: Bool
+    /// Empty when it stands alone.
+    public let needs: [Need]
     /// Nil when it is not compressed.
     public let compression: Compression?
     public let descriptors: [Descriptor]
@@ -92,14 +105,21 @@ public struct ImageInfo: Encodable, Equatable, Sendable {
         metadataChecksum = hexadecimal16(header.metadata_checksum)
         (pid, parentPid, user) = (process.pid, process.ppid, process.uid)
         name = image.string(process.command)
-        command = try image.arguments()
+        // They may stand in an image that is missing.
+        command = image.needs.count == image.ancestors.count ? try image.arguments() : []
         executable = image.string(process.executable)
         directory = image.string(process.directory)
         terminal = image.string(process.terminal)
         threads = image.threads.filter { !$0.isCheckpointThread }.map(Thread.init)
         memory = Memory(
             regions: image.regions.count, mapped: image.regions.reduce(0) { $0 + ($1.end - $1.start) },
-            blocks: image.blocks.count, stored: image.blocks.reduce(0) { $0 + $1.stored_length })
+            blocks: image.blocks.count,
+            stored: image.blocks.reduce(0) { $0 + ($1.isOwn ? $1.stored_length : 0) },
+            inherited: image.inheritedBytes().reduce(0, +))
+        incremental = image.isIncremental
+        needs = zip(image.needs, image.inheritedBytes()).map { need, bytes in
+            Need(generation: need.generation, image: image.path(of: need), bytes: bytes)
+        }
         compression = image.isCompressed ? Compression(image.chunks) : nil
         descriptors = image.descriptors.map { Descriptor($0, in: image) }
         pendingSignals = image.pending.count
@@ -116,7 +136,7 @@ public struct ImageInfo: Encodable, Equatable, Sendable {
         case metadataChecksum = "metadata_checksum"
         case pid
         case parentPid = "parent_pid"
-        case user, name, command, executable, directory, terminal, threads, memory, compression
+        case user, name, command, executable, directory, terminal, threads, memory, incremental, needs, compression
         case descriptors
         case pendingSignals = "pending_signals"
         case timers, locks

@@ -72,8 +72,10 @@ public struct Manifest: Codable, Equatable, Sendable {
     public var snapshot: String
     /// Why; nil when unknown.
     public var snapshotReason: String?
-    /// True when the images need an older generation.
+    /// True when the images need older generations.
     public var incremental: Bool
+    /// Numbers of those, ascending; nil = none. What they need themselves is not among them.
+    public var needs: [UInt32]?
     /// The longest that any process's threads stood still.
     public var pauseMs: Double
     public var durationMs: Double
@@ -87,7 +89,7 @@ public struct Manifest: Codable, Equatable, Sendable {
 
     public init(
         computation: Computation, generation: UInt32, createdAt: String, host: String, kernel: String,
-        snapshot: String, incremental: Bool = false, pauseMs: Double, durationMs: Double, bytesWritten: UInt64,
+        snapshot: String, needs: [UInt32] = [], pauseMs: Double, durationMs: Double, bytesWritten: UInt64,
         processes: [Process], root: UInt32? = nil
     ) {
         schemaVersion = Self.currentSchema
@@ -98,7 +100,8 @@ public struct Manifest: Codable, Equatable, Sendable {
         self.host = host
         self.kernel = kernel
         self.snapshot = snapshot
-        self.incremental = incremental
+        incremental = !needs.isEmpty
+        self.needs = needs.isEmpty ? nil : needs
         self.pauseMs = pauseMs
         self.durationMs = durationMs
         self.bytesWritten = bytesWritten
@@ -111,7 +114,7 @@ public struct Manifest: Codable, Equatable, Sendable {
         case formatVersion = "format_version"
         case computation, generation
         case createdAt = "created_at"
-        case host, kernel, snapshot, incremental
+        case host, kernel, snapshot, incremental, needs
         case pauseMs = "pause_ms"
         case durationMs = "duration_ms"
         case bytesWritten = "bytes_written"
@@ -232,6 +235,10 @@ extension Manifest {
                 throw damaged("image \(process.image) stands there twice")
             }
         }
+        let needed = needs ?? []
+        guard needed.isEmpty != incremental, zip(needed, needed.dropFirst()).allSatisfy({ $0 < $1 }),
+            needed.allSatisfy({ $0 > 0 && $0 < generation })
+        else { throw damaged("the generations that it needs are impossible") }
         if let root, !pids.contains(root) { throw damaged("its root, process \(root), is none of its processes") }
     }
 }

@@ -19,6 +19,8 @@ public struct MapsLine: Encodable, Equatable, Sendable {
     /// Bytes of address space, bytes in the image.
     public let bytes: UInt64
     public let stored: UInt64
+    /// Bytes of it in earlier images.
+    public let inherited: UInt64
 
     init(_ index: Int, of image: Image) {
         let region = image.regions[index]
@@ -32,12 +34,14 @@ public struct MapsLine: Encodable, Equatable, Sendable {
         kind = Self.name(ofKind: region.kind)
         bytes = region.end - region.start
         stored = image.storedBytes(ofRegion: index)
+        inherited = image.inheritedBytes(ofRegion: index)
     }
 
-    /// One line for people: the fields of /proc/PID/maps with the bytes stored before the path.
+    /// One line for people: the fields of /proc/PID/maps with the bytes stored before the path, and behind a plus sign
+    /// those in earlier images.
     public var text: String {
         let fields = "\(start)-\(end) \(permissions) \(padded(String(offset, radix: 16), 8, "0")) \(device) \(inode)"
-        let size = padded(String(stored), 12, " ")
+        let size = padded(inherited == 0 ? String(stored) : "\(stored)+\(inherited)", 12, " ")
         return path.isEmpty ? "\(filled(fields, 56)) \(size)" : "\(filled(fields, 56)) \(size)  \(printable(path))"
     }
 

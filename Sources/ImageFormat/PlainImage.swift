@@ -24,6 +24,7 @@ struct PlainImage {
         var end = UInt64(SCP_DATA_OFFSET)
         blocks = image.blocks.map { block in
             var placed = block
+            placed.file = 0
             if !block.isGuard {
                 placed.offset = end
                 end += block.stored_length
@@ -48,7 +49,7 @@ struct PlainImage {
 
     private func copyBlock(_ index: Int) throws(ImageError) {
         let bytes = scratch.first(Int(blocks[index].stored_length))
-        try reader.read(into: bytes, at: image.blocks[index].offset)
+        try reader.read(image.blocks[index], into: bytes)
         guard scp_block_checksum(bytes.baseAddress, bytes.count) == blocks[index].checksum else {
             throw image.damaged("\(image.name(.block(index))): its checksum is wrong")
         }
@@ -99,7 +100,7 @@ struct PlainImage {
         for note in old.allNotes {
             var whole = Array(old.bytes[note.whole])
             switch note.isOurs ? note.type : 0 {
-            case SCP_NOTE_CHUNKS.rawValue: continue
+            case SCP_NOTE_CHUNKS.rawValue, SCP_NOTE_ANCESTORS.rawValue: continue
             case SCP_NOTE_BLOCKS.rawValue: blocks.withUnsafeBytes { whole.replace(note, with: $0) }
             case SCP_NOTE_BLOBS.rawValue: blobs.withUnsafeBytes { whole.replace(note, with: $0) }
             case SCP_NOTE_IMAGE.rawValue:

@@ -24,7 +24,7 @@ public struct Verification: Equatable, Sendable {
 }
 
 extension Image {
-    /// Reads the whole file and compares every checksum; every byte that belongs to nothing must be zero. So one bit
+    /// Reads the whole file, and of earlier images what it needs, and compares every checksum; every byte that belongs to nothing must be zero. So one bit
     /// changed anywhere is found (that of the first page and of the metadata when the image was opened).
     ///
     /// Stops after `limit` findings. Throws when the file cannot be read, or ends early.
@@ -48,18 +48,22 @@ extension Image {
             }
         }
         try checkGap(position..<header.metadata_offset, scratch, &result)
-        if isCompressed { try verifyContent(scratch, limit, &result) }
+        if isCompressed { try verifyBlocks(contentOrder(), scratch, limit, &result) }
+        try verifyBlocks(inheritedOrder(), scratch, limit, &result)
         return result
     }
 
-    /// Unpacks the chunks and compares the checksums of the blocks in them.
-    private func verifyContent(_ scratch: Scratch, _ limit: Int, _ result: inout Verification) throws(ImageError) {
+    /// Reads blocks wherever they are, in chunks or earlier images, and compares their checksums.
+    private func verifyBlocks(
+        _ order: [Int], _ scratch: Scratch, _ limit: Int, _ result: inout Verification
+    ) throws(ImageError) {
         let reader = ContentReader(self)
-        for index in contentOrder() where result.findings.count < limit {
+        for index in order where result.findings.count < limit {
             let bytes = scratch.first(Int(blocks[index].stored_length))
             result.piecesChecked += 1
+            if !blocks[index].isOwn { result.bytesChecked += blocks[index].stored_length }
             do throws(ImageError) {
-                try reader.read(into: bytes, at: blocks[index].offset)
+                try reader.read(blocks[index], into: bytes)
                 guard scp_block_checksum(bytes.baseAddress, bytes.count) != blocks[index].checksum else { continue }
                 result.add(finding(.block(index), "its checksum is wrong"))
             } catch {

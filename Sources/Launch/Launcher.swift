@@ -44,6 +44,7 @@ public struct Launcher {
         launch.snapshot = snapshot
         launch.compression = compression
         launch.ioLimit = UInt32(options.parsed.count("io-limit") ?? 0)
+        launch.incremental = incremental
         launch.checkpointFlags = checkpointFlags
         launch.interval = options.parsed.microseconds("interval")
         launch.name = options.programName
@@ -69,6 +70,13 @@ public struct Launcher {
         let kinds = ["lz4": SCP_COMPRESSION_LZ4, "zstd": SCP_COMPRESSION_ZSTD, "auto": SCP_COMPRESSION_AUTO]
         let kind = words.first.flatMap { kinds[String($0)] } ?? SCP_COMPRESSION_NONE
         return kind.rawValue | (words.dropFirst().first.flatMap { UInt32($0) } ?? 0) << 8
+    }
+
+    /// As `scp_checkpoint_order` has it. By default without the flag that the user wants it so.
+    private var incremental: UInt32 {
+        if options.parsed.flag("no-incremental") { return 0 }
+        guard options.parsed.flag("incremental") else { return SCP_INCREMENTAL_DEFAULT }
+        return SCP_INCREMENTAL_ASKED | UInt32(options.parsed.count("incremental") ?? Int(SCP_INCREMENTAL_DEFAULT))
     }
 
     private var checkpointFlags: UInt32 {

@@ -124,6 +124,10 @@ extension Parser {
                 continue
             }
             if !option.available { throw .notYet("\(variable) in the environment (--\(option.name))") }
+            if case .optionalCount = option.value, let isWanted = Self.word(text) {
+                parsed.found[(isWanted ? "" : "no-") + option.name] = [""]
+                continue
+            }
             try option.value.check(text, source: variable)
             parsed.found[option.name] = [text]
         }
@@ -131,14 +135,17 @@ extension Parser {
 
     /// A variable that stands for a flag: 0, 1 (or 2), no, yes, false, true.
     private func times(_ variable: String, _ text: String, most: Int) throws(UsageError) -> Int {
+        if let isWanted = Self.word(text) { return isWanted ? 1 : 0 }
+        guard let number = Int(text), (0...most).contains(number) else { throw .invalid(variable, text, "0 or 1") }
+        return number
+    }
+
+    /// What a word in a variable says; nil when it is none of them.
+    private static func word(_ text: String) -> Bool? {
         switch text.lowercased() {
-        case "0", "no", "false", "off": return 0
-        case "1", "yes", "true", "on": return 1
-        default:
-            guard let number = Int(text), (0...most).contains(number) else {
-                throw .invalid(variable, text, "0 or 1")
-            }
-            return number
+        case "0", "no", "false", "off": false
+        case "1", "yes", "true", "on": true
+        default: nil
         }
     }
 

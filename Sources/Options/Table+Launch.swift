@@ -44,8 +44,12 @@ extension CommandTable {
                 + " memory is written; auto: the best way there is (auto)"),
         Option(
             "incremental", [], .optionalCount("N", 1...1_000_000), environment: "SWIFTCP_INCREMENTAL",
-            available: false, group: "incremental", help: "later images hold only what changed, a full one every N"),
-        Option("no-incremental", group: "incremental", help: "every image is a full one (default)"),
+            group: "incremental",
+            help:
+                "later images hold only what changed, a full one every N (10); without this, where what the program writes"
+                + " can be tracked, its images are of 8 MiB and more, and its memory is not in huge pages. In the"
+                + " environment: N, 1 as --incremental, 0 as --no-incremental"),
+        Option("no-incremental", group: "incremental", help: "every image is a full one"),
         Option(
             "outside", [], .choice([.init("reset"), .init("refuse")]), environment: "SWIFTCP_OUTSIDE",
             help:

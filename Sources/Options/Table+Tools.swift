@@ -62,9 +62,11 @@ extension CommandTable {
                 name: "core", operands: ["IMAGE", "OUT"], available: true,
                 help: "write a plain ELF core file that gdb opens"),
             .init(
-                name: "flatten", operands: ["IMAGE", "OUT"], available: false,
-                help: "make an incremental chain whole"),
-            .init(name: "diff", operands: ["A", "B"], available: false, help: "compare two images"),
+                name: "flatten", operands: ["IMAGE", "OUT"], available: true,
+                help: "make an incremental chain whole: write an image that needs no earlier one"),
+            .init(
+                name: "diff", operands: ["A", "B"], available: true,
+                help: "which regions and pages of two images differ"),
         ],
         options: [
             Option("json", help: "write one JSON object to stdout"),

@@ -23,7 +23,7 @@ struct LazyVerifier {
             let image = images[number]
             let block = image.blocks[index]
             let bytes = scratch.first(Int(block.stored_length))
-            try image.file.read(into: bytes, at: block.offset)
+            try image.holder(of: block).file.read(into: bytes, at: block.offset)
             guard scp_block_checksum(bytes.baseAddress, bytes.count) == block.checksum else {
                 rest = []
                 let address = String(block.address, radix: 16)

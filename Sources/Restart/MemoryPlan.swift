@@ -248,13 +248,14 @@ struct MemoryPlan {
             let block = context.file.blocks[index]
             var piece = scp_plan_piece()
             (piece.address, piece.length, piece.offset) = (block.address, block.length, block.offset)
-            piece.checksum = block.checksum
+            (piece.checksum, piece.file) = (block.checksum, UInt16(block.file))
             if block.isGuard {
                 piece.kind = SCP_PLAN_GUARD.rawValue
             } else {
                 let isClean = block.flags & SCP_BLOCK_CLEAN.rawValue != 0
                 guard fill == .everything || fill == .changed && !isClean else { continue }
                 piece.kind = SCP_PLAN_READ.rawValue
+                if context.file.holder(of: block).isCompressed { piece.options = UInt16(SCP_PLAN_GIVE_BACK.rawValue) }
             }
             pieces.append(piece)
         }
@@ -293,13 +294,13 @@ struct MemoryPlan {
         for block in context.file.blocks[blocks] {
             content += block.length
             if let last = stretches.last, last.address + last.length == block.address,
-                last.offset + last.length == block.offset
+                last.offset + last.length == block.offset, UInt32(last.file) == block.file
             {
                 stretches[stretches.count - 1].length += block.length
             } else {
                 var piece = scp_plan_piece()
                 (piece.address, piece.length, piece.offset) = (block.address, block.length, block.offset)
-                piece.kind = SCP_PLAN_MAP.rawValue
+                (piece.kind, piece.file) = (SCP_PLAN_MAP.rawValue, UInt16(block.file))
                 stretches.append(piece)
             }
         }

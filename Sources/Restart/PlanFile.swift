@@ -16,7 +16,7 @@ struct PlanFile {
         var computation = ""
         var checkpointDirectory = ""
         var vdso: VDSOPlan = .move
-        /// The image is not in the page cache.
+        /// The image, or most of what it needs, is not in the page cache.
         var isCold = false
     }
 
@@ -27,7 +27,9 @@ struct PlanFile {
         plan.pieces = body.add(memory.pieces)
         plan.objects = body.add(memory.objects)
         plan.threads = body.add(Self.threads(image))
-        let count = Int(SCP_PLAN_DESCRIPTOR_OBJECTS.rawValue) + memory.descriptors.count + memory.objects.count
+        plan.ancestors = SCP_PLAN_DESCRIPTOR_OBJECTS.rawValue + UInt32(memory.descriptors.count)
+        plan.ancestor_count = UInt32(image.needs.count)
+        let count = Int(plan.ancestors + plan.ancestor_count) + memory.objects.count
         plan.descriptors = body.add([Int32](repeating: -1, count: count))
         plan.on_exec = body.add(image.descriptors.filter { $0.close_on_exec != 0 }.map(\.number))
         if case .trampolines(let symbols) = settings.vdso {
@@ -40,8 +42,7 @@ struct PlanFile {
         plan.auxiliary.count *= 8
         plan.strings = body.add(memory.strings.bytes)
         plan.arrival = body.add([Self.arrival(image, settings)])
-        if image.isCompressed { plan.flags |= SCP_PLAN_GIVE_BACK.rawValue }
-        if settings.isCold, !image.isCompressed { plan.flags |= SCP_PLAN_COLD.rawValue }
+        if settings.isCold { plan.flags |= SCP_PLAN_COLD.rawValue }
         if settings.setTids { plan.flags |= SCP_PLAN_SET_TIDS.rawValue }
         plan.personality = image.process.personality
         numbersOffset = plan.descriptors.offset

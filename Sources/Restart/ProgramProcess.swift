@@ -86,8 +86,9 @@ private final class HandOver {
             (record.plan, record.image) = (plan.raw, content.descriptor(index, of: image))
             (record.status, record.go) = (status.1.raw, go.0.raw)
             record.executable = places[index].executable?.raw ?? -1
-            record.objects = UnsafePointer(fixed.keep(memories[index].descriptors))
-            record.object_count = UInt32(memories[index].descriptors.count)
+            let objects = memories[index].descriptors + content.ancestors(index, of: image)
+            record.objects = UnsafePointer(fixed.keep(objects))
+            record.object_count = UInt32(objects.count)
             record.numbers_offset = file.numbersOffset
             record.terminal = set.innerTerminal(of: image) ?? 0
             records.append(record)

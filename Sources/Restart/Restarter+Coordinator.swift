@@ -33,6 +33,7 @@ extension Restarter {
         launch.compression = root.header.compression
         launch.snapshot = SnapshotMode(rawValue: root.header.snapshot) ?? .auto
         launch.ioLimit = root.header.io_limit
+        launch.incremental = root.header.incremental
         launch.name = selection.manifest?.computation.name ?? root.string(root.process.command)
         launch.computation = root.string(root.header.computation)
         launch.checkpointDirectory = checkpointDirectory()

@@ -181,10 +181,17 @@ extension Restarter {
         }
     }
 
-    /// Whether it pays to read the image past the page cache.
+    /// Whether it pays to read the image, and what it needs, past the page cache: the largest of them decides.
     private func isCold(_ image: Image) -> Bool {
-        let size = image.header.metadata_offset
-        return size >= Self.directMinimum && crestart_is_cached(image.file.descriptor, 0, size) == 0
+        let plain = ([image] + image.ancestors).filter { !$0.isCompressed }
+        guard let largest = plain.max(by: { $0.header.metadata_offset < $1.header.metadata_offset }) else {
+            return false
+        }
+        return largest.header.metadata_offset >= Self.directMinimum && !Self.isCached(largest)
+    }
+
+    private static func isCached(_ image: Image) -> Bool {
+        crestart_is_cached(image.file.descriptor, 0, image.header.metadata_offset) != 0
     }
 
     /// Bytes of an image that is worth it.
@@ -194,7 +201,8 @@ extension Restarter {
     private static let eagerLimit: UInt64 = 256 << 20
 
     private var isLazy: Bool {
-        guard !set.images.contains(where: \.isCompressed) else {
+        let files = set.images + set.images.flatMap(\.ancestors)
+        guard !files.contains(where: \.isCompressed) else {
             if options.mode == .lazy {
                 options.report.note(
                     "a compressed image cannot be restored lazily; its memory is read before the program runs")
@@ -207,8 +215,6 @@ extension Restarter {
         case .auto: break
         }
         guard set.content > Self.eagerLimit, !options.background else { return false }
-        return set.images.contains {
-            crestart_is_cached($0.file.descriptor, 0, $0.header.metadata_offset) == 0
-        }
+        return files.contains { !Self.isCached($0) }
     }
 }

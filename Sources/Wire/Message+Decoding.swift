@@ -18,6 +18,7 @@ extension Message {
         case SCP_MESSAGE_SURVEY: .survey(try read(payload, "SURVEY", Survey.init))
         case SCP_MESSAGE_ASSIGNMENT: .assignment(try read(payload, "ASSIGNMENT", Assignment.init))
         case SCP_MESSAGE_SNAPSHOT: .snapshot(try read(payload, "SNAPSHOT", Text.init))
+        case SCP_MESSAGE_ANCESTORS: .ancestors(try read(payload, "ANCESTORS", Ancestors.init))
         case SCP_MESSAGE_LAUNCH: .launch(try read(payload, "LAUNCH", Launch.init))
         case SCP_MESSAGE_LAUNCHED: .launched(try read(payload, "LAUNCHED", Launched.init))
         case SCP_MESSAGE_REQUEST: .request(try read(payload, "REQUEST", Request.init))
@@ -75,7 +76,7 @@ extension CheckpointOrder {
         snapshot = try known(reader.integer(), "snapshot mode")
         compression = try reader.integer()
         ioLimit = try reader.integer()
-        try reader.skip(4)
+        incremental = try reader.integer()
         path = try reader.text(size: 4096)
     }
 }
@@ -92,6 +93,18 @@ extension StageReport {
         regions = try reader.integer()
         descriptors = try reader.integer()
         snapshot = try known(reader.integer(), "snapshot mode")
+    }
+}
+
+extension Ancestors {
+    fileprivate init(from reader: inout PayloadReader) throws(WireError) {
+        generation = try reader.integer()
+        let count = try reader.integer(UInt32.self)
+        needed = try reader.records(count) { (number: UInt32) in number }
+        let ascends = zip(needed, needed.dropFirst()).allSatisfy { $0 < $1 }
+        guard (1...UInt32(SCP_ANCESTORS_MAXIMUM)).contains(count), ascends, needed.first != 0,
+            needed.last.map({ $0 < generation }) == true
+        else { throw WireError(.malformed, "the generations that an image needs are impossible") }
     }
 }
 
@@ -176,6 +189,8 @@ extension Launch {
         interval = hasInterval ? microseconds : nil
         compression = try reader.integer()
         ioLimit = try reader.integer()
+        incremental = try reader.integer()
+        try reader.skip(4)
         name = try reader.text(size: 64)
         computation = try reader.text(size: 64)
         checkpointDirectory = try reader.text(size: 4096)

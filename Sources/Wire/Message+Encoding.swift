@@ -22,6 +22,7 @@ extension Message {
             case .survey: SCP_MESSAGE_SURVEY
             case .assignment: SCP_MESSAGE_ASSIGNMENT
             case .snapshot: SCP_MESSAGE_SNAPSHOT
+            case .ancestors: SCP_MESSAGE_ANCESTORS
             case .launch: SCP_MESSAGE_LAUNCH
             case .launched: SCP_MESSAGE_LAUNCHED
             case .request: SCP_MESSAGE_REQUEST
@@ -61,7 +62,7 @@ extension Message {
             out.integer(order.snapshot.rawValue)
             out.integer(order.compression)
             out.integer(order.ioLimit)
-            out.zeros(4)
+            out.integer(order.incremental)
             try out.text(order.path, size: 4096, field: "the image's path")
         case .stage(let report): report.write(to: &out)
         case .go(let go):
@@ -80,6 +81,10 @@ extension Message {
         case .children(let children): children.write(to: &out)
         case .survey(let survey): survey.write(to: &out)
         case .assignment(let assignment): assignment.write(to: &out)
+        case .ancestors(let ancestors):
+            out.integer(ancestors.generation)
+            out.integer(UInt32(ancestors.needed.count))
+            for number in ancestors.needed { out.integer(number) }
         case .launch(let launch): try launch.write(to: &out)
         case .launched(let launched):
             out.integer(launched.error)
@@ -181,6 +186,8 @@ extension Launch {
         out.integer(interval ?? 0)
         out.integer(compression)
         out.integer(ioLimit)
+        out.integer(incremental)
+        out.zeros(4)
         try out.text(name, size: 64, field: "the computation's name")
         try out.text(computation, size: 64, field: "the computation's id")
         try out.text(checkpointDirectory, size: 4096, field: "the checkpoint folder's path")

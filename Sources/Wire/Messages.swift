@@ -79,6 +79,8 @@ public struct CheckpointOrder: Equatable, Sendable {
     public var compression: UInt32 = 0
     /// MB/s, 0 = none.
     public var ioLimit: UInt32 = 0
+    /// `SCP_INCREMENTAL_*`, 0 = every image is a full one.
+    public var incremental: UInt32 = 0
     /// The image to create, absolute.
     public var path: String
 
@@ -111,6 +113,15 @@ public struct StageReport: Equatable, Sendable {
         (self.threads, self.regions, self.descriptors) = (threads, regions, descriptors)
         self.snapshot = snapshot
     }
+}
+
+/// The generations that a worker's image needs.
+public struct Ancestors: Equatable, Sendable {
+    public var generation: UInt32
+    /// Ascending, each lower than `generation`; never empty.
+    public var needed: [UInt32]
+
+    public init(generation: UInt32, needed: [UInt32]) { (self.generation, self.needed) = (generation, needed) }
 }
 
 public struct StageGo: Equatable, Sendable {
@@ -249,6 +260,8 @@ public struct Launch: Equatable, Sendable {
     public var compression: UInt32 = 0
     /// MB/s, 0 = none.
     public var ioLimit: UInt32 = 0
+    /// `SCP_INCREMENTAL_*`, 0 = every image is a full one.
+    public var incremental: UInt32 = 0
     public var name = ""
     /// Wanted id; "" = the coordinator makes one.
     public var computation = ""
@@ -321,6 +334,7 @@ public enum Message: Equatable, Sendable {
     case assignment(Assignment)
     /// Why a worker's memory was taken the way it was.
     case snapshot(Text)
+    case ancestors(Ancestors)
     case launch(Launch)
     case launched(Launched)
     case request(Request)

@@ -9,31 +9,6 @@ let parsed = CommandTable.image.parseOrExit()
 let report = Reporter(command: "swiftcp_image", quietness: parsed.quietness)
 let wantsJSON = parsed.flag("json")
 
-struct InfoContent: Encodable {
-    let manifest: Manifest?
-    let images: [ImageInfo]
-}
-
-struct MapsContent: Encodable {
-    let image: String
-    let regions: [MapsLine]
-}
-
-struct VerifyContent: Encodable {
-    struct Result: Encodable {
-        let image: String
-        let bytes: UInt64
-        let pieces: Int
-        let findings: [String]
-    }
-    let images: [Result]
-}
-
-struct CoreContent: Encodable {
-    let image: String
-    let core: String
-}
-
 /// Writes the command's answer, as text or as JSON.
 func answer<Content: Encodable>(_ content: Content, text: @autoclosure () -> String) throws {
     writeAll(wantsJSON ? try Reply.done(parsed.subcommand, content).text() : text(), to: 1)
@@ -42,13 +17,24 @@ func answer<Content: Encodable>(_ content: Content, text: @autoclosure () -> Str
 func info(_ argument: String) throws {
     let selection = try Selection.resolve(argument)
     let paths = selection.named.map { [$0] } ?? selection.images
-    let images = try paths.map { path throws(ImageError) in try ImageInfo(selection.open(path)) }
+    let images = try paths.map { path throws(ImageError) in try ImageInfo(opened(path, of: selection)) }
     try answer(
         InfoContent(manifest: selection.manifest, images: images), text: images.map(\.text).joined(separator: "\n"))
 }
 
+/// Of an image that lacks an earlier one, what it knows itself, with a warning.
+func opened(_ path: String, of selection: Selection) throws(ImageError) -> Image {
+    do throws(ImageError) {
+        return try selection.open(path)
+    } catch {
+        guard error.path != path, error.kind == .missing else { throw error }
+        report.warning(error.description)
+        return try selection.open(path, alone: true)
+    }
+}
+
 func maps(_ argument: String) throws {
-    let image = try Image(path: Selection.single(argument))
+    let image = try Image(path: Selection.single(argument), alone: true)
     let lines = image.maps()
     try answer(MapsContent(image: image.path, regions: lines), text: lines.map { $0.text + "\n" }.joined())
 }
@@ -90,6 +76,25 @@ func core(_ argument: String, to output: String) throws {
     if wantsJSON { try answer(CoreContent(image: image.path, core: output), text: "") }
 }
 
+/// One image becomes a file, the images of several processes a folder.
+func flatten(_ argument: String, to output: String) throws {
+    let selection = try Selection.resolve(argument)
+    if let image = selection.named ?? (selection.images.count == 1 ? selection.images[0] : nil) {
+        try selection.open(image).flatten(to: output)
+        if wantsJSON { try answer(FlattenContent(image: image, flat: output), text: "") }
+    } else {
+        try selection.flatten(to: output)
+        if wantsJSON { try answer(FlattenContent(image: selection.folder ?? argument, flat: output), text: "") }
+    }
+    report.note("\(output) needs no earlier generation")
+}
+
+func diff(_ first: String, _ second: String) throws {
+    let images = try [first, second].map { argument throws(ImageError) in try Image(path: Selection.single(argument)) }
+    let difference = try Difference(images[0], images[1])
+    try answer(difference, text: difference.text)
+}
+
 func run() throws -> Int32 {
     let operands = parsed.operands
     switch parsed.subcommand {
@@ -97,6 +102,8 @@ func run() throws -> Int32 {
     case "maps": try maps(operands[0])
     case "verify": return try verify(operands[0])
     case "core": try core(operands[0], to: operands[1])
+    case "flatten": try flatten(operands[0], to: operands[1])
+    case "diff": try diff(operands[0], operands[1])
     default:
         report.error("\(parsed.subcommand) is not yet available in this release")
         return ExitStatus.usage

@@ -39,30 +39,31 @@ struct GenerationStoreTests {
     }
 
     private func commit(
-        _ generation: UInt32, incarnation: String = "first", unsynced: [String] = []
+        _ generation: UInt32, incarnation: String = "first", unsynced: [String] = [], needs: [UInt32] = []
     ) -> DiskOutcome {
         GenerationStore.carryOut(
             .commit(
-                folder: folder, manifest: manifest(generation), incarnation: incarnation, unsynced: unsynced))
+                folder: folder, manifest: manifest(generation, needs: needs), incarnation: incarnation,
+                unsynced: unsynced))
     }
 
     /// What is in the computation's folder, hidden files left out.
     private func visible() throws -> [String] { try Files.list(folder).filter { !$0.hasPrefix(".comp") } }
 
-    private func manifest(_ generation: UInt32) -> Manifest {
+    private func manifest(_ generation: UInt32, needs: [UInt32] = []) -> Manifest {
         Manifest(
             computation: .init(id: "1a2b", name: "counter", command: ["./counter"], directory: "/"),
             generation: generation, createdAt: "2026-11-21T00:00:00.000Z", host: "h", kernel: "k", snapshot: "stop",
-            pauseMs: 1, durationMs: 2, bytesWritten: 5,
+            needs: needs, pauseMs: 1, durationMs: 2, bytesWritten: 5,
             processes: [.init(pid: 10, name: "counter", image: "counter_10.swiftcp", bytes: 5, metadataChecksum: 1)])
     }
 
     /// A complete generation; returns its path.
-    private func make(_ lowest: UInt32 = 1) throws -> String? {
+    private func make(_ lowest: UInt32 = 1, needs: [UInt32] = []) throws -> String? {
         guard case .prepared(_, let generation, let partial) = prepare(lowest: lowest) else { return nil }
         try Files.write(Array("image".utf8), to: partial + "/counter_10.swiftcp")
         guard
-            case .committed(let path) = commit(generation)
+            case .committed(let path) = commit(generation, needs: needs)
         else { return nil }
         return path
     }
@@ -91,6 +92,36 @@ struct GenerationStoreTests {
         }
         #expect(commit(1, unsynced: ["counter_10.swiftcp"]) == .committed(path: folder + "/gen-000001"))
         #expect(try Files.list(folder + "/gen-000001") == ["counter_10.swiftcp", "manifest.json"])
+    }
+
+    @Test("What a kept generation needs is kept, and goes when nothing needs it any more")
+    func needed() throws {
+        let chain: [[UInt32]] = [[], [1], [2], [], [4], [4]]
+        for needs in chain { _ = try make(needs: needs) }
+        func prune(_ newest: UInt32, _ keep: UInt32) throws -> [String] {
+            let operation = DiskOperation.prune(folder: folder, newest: newest, keep: keep)
+            #expect(GenerationStore.carryOut(operation) == .done)
+            return try visible().filter { $0 != "latest" }.map { String($0.suffix(1)) }
+        }
+        #expect(try prune(3, 1) == ["1", "2", "3", "4", "5", "6"])  // 3 needs 2, which needs 1
+        #expect(try prune(4, 1) == ["4", "5", "6"])
+        #expect(try prune(6, 1) == ["4", "6"])
+        try Files.write(Array("nonsense".utf8), to: folder + "/gen-000006/manifest.json")
+        #expect(try prune(6, 1) == ["4", "6"])  // nobody knows what it needs
+    }
+
+    @Test("A generation whose ancestor has gone is not committed")
+    func orphan() throws {
+        _ = try make()
+        guard case .prepared(_, let generation, let partial) = prepare() else { return }
+        try Files.write(Array("image".utf8), to: partial + "/counter_10.swiftcp")
+        try Files.removeTree(folder + "/gen-000001")
+        guard case .failed(let code, let text) = commit(generation, needs: [1]) else {
+            Issue.record("committed without its ancestor")
+            return
+        }
+        #expect(code == ENOENT)
+        #expect(text.contains("gen-000001"))
     }
 
     @Test("Numbers go on above what is there, and what was cut short is removed")

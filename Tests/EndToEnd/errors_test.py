@@ -223,9 +223,7 @@ def usage_errors(folder):
 @suite.case()
 def options_of_later_releases_are_refused(folder):
     computation = Computation(folder)
-    for name, words in (("launch", ["--incremental", "true"]),
-                        ("launch", ["--encrypt", "true"]), ("image", ["flatten", "a", "b"]), ("image", ["diff", "a", "b"]),
-                        ("restart", ["--key", "file", "x"])):
+    for name, words in (("launch", ["--encrypt", "true"]), ("restart", ["--key", "file", "x"])):
         done = run([tool(name), *words], computation.work, computation.environment)
         check_error(done, 2, ["not yet available"], name)
 

@@ -22,7 +22,7 @@ private func isConstant(_ bytes: [UInt8]) -> Bool { bytes.allSatisfy { $0 == byt
 
 extension ImageBuilder {
     /// The small image with eight more pages, 0x41 and 0x42; chunks of four pages: some as they are, one LZ4, one zstd.
-    fileprivate static func compressed(
+    static func compressed(
         last: ([UInt8]) -> (scp_chunk_encoding, [UInt8]) = { (SCP_CHUNK_ZSTD, zstd($0[0], $0.count)) }
     ) -> ImageBuilder {
         var image = ImageBuilder.small()

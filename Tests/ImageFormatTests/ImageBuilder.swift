@@ -12,6 +12,7 @@ struct ImageBuilder {
     var blocks: [scp_block] = []
     /// With chunks the image is a compressed one: offsets of blocks count in its content.
     var chunks: [scp_chunk] = []
+    var needs: [scp_ancestor] = []
     var blobs: [scp_blob] = []
     var threads: [scp_thread] = []
     var process = scp_process()
@@ -171,6 +172,7 @@ struct ImageBuilder {
                 (SCP_NOTE_WATCHES, raw(watches)), (SCP_NOTE_LOCKS, raw(locks)), (SCP_NOTE_AUXV, raw(auxiliaryVector)),
                 (SCP_NOTE_ZOMBIES, raw(zombies)),
             ] + (chunks.isEmpty ? [] : [(SCP_NOTE_CHUNKS, raw(chunks))])
+            + (needs.isEmpty ? [] : [(SCP_NOTE_ANCESTORS, raw(needs))])
         var bytes = note("CORE", 6, raw(auxiliaryVector))
         var place: Int?
         for (type, content) in all where !omitted.contains(type.rawValue) {

@@ -9,12 +9,12 @@ extension Manifest {
     static func example(
         _ processes: [Manifest.Process] = [
             .init(pid: 12, name: "counter", image: "counter_12.swiftcp", bytes: 99, metadataChecksum: 0xab)
-        ]
+        ], needs: [UInt32] = []
     ) -> Manifest {
         Manifest(
             computation: .init(id: "x1", name: "counter", command: ["./counter", "a b"], directory: "/home/u"),
             generation: 3, createdAt: "2026-11-21T00:00:00Z", host: "night", kernel: "6.1", snapshot: "stop",
-            pauseMs: 1.5, durationMs: 20, bytesWritten: 99, processes: processes)
+            needs: needs, pauseMs: 1.5, durationMs: 20, bytesWritten: 99, processes: processes)
     }
 }
 
@@ -85,6 +85,22 @@ extension Manifest {
         ] {
             #expect(throws: ImageError.self) { try Manifest.decode(Manifest.example(pair).encoded(), path: "m") }
         }
+    }
+
+    @Test func itNamesTheGenerationsThatItNeeds() throws {
+        let manifest = Manifest.example(needs: [1, 2])
+        #expect(manifest.incremental)
+        #expect(try Manifest.decode(manifest.encoded(), path: "m") == manifest)
+        #expect(try !String(decoding: Manifest.example().encoded(), as: UTF8.self).contains("needs"))
+    }
+
+    @Test(arguments: [[0], [3], [4], [2, 1], [1, 1]])
+    func generationsThatItCannotNeedAreRefused(_ needs: [UInt32]) throws {
+        let hostile = Manifest.example(needs: needs)
+        #expect(throws: ImageError.self) { try Manifest.decode(hostile.encoded(), path: "m") }
+        var other = Manifest.example(needs: [1])
+        other.incremental = false
+        #expect(throws: ImageError.self) { try Manifest.decode(other.encoded(), path: "m") }
     }
 
     @Test func anotherVersionIsNamedBeforeAnythingElse() throws {

@@ -144,6 +144,16 @@ struct HostileInputTests {
         #expect(try frames.next() == long)
     }
 
+    @Test(
+        "Generations that an image cannot need are refused",
+        arguments: [[], [0], [0, 1], [9], [10], [2, 2], [3, 2], Array(1...64)])
+    func ancestors(needed: [UInt32]) throws {
+        var frames = FrameBuffer()
+        frames.append(
+            try Message.ancestors(Ancestors(generation: needed.count > 60 ? 99 : 9, needed: needed)).encoded())
+        #expect(throws: WireError.self) { try frames.next() }
+    }
+
     @Test("Bytes that are no UTF-8 become a text all the same")
     func notUTF8() throws {
         var frame = try Message.hello(
@@ -167,9 +177,9 @@ struct HostileInputTests {
             let length = Int.random(in: 0..<600, using: &numbers)
             var bytes = (0..<length).map { _ in UInt8.random(in: .min ... .max, using: &numbers) }
             if bytes.count > 8 {  // often enough a plausible header
-                let types: [UInt8] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 18, 19]
+                let types: [UInt8] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]
                 bytes.replaceSubrange(
-                    0..<8, with: [UInt8(length & 0xff), UInt8(length >> 8), 0, 0, 2, 0, types.randomElement() ?? 1, 0])
+                    0..<8, with: [UInt8(length & 0xff), UInt8(length >> 8), 0, 0, 3, 0, types.randomElement() ?? 1, 0])
             }
             frames.append(bytes)
             while (try? frames.next()) ?? nil != nil {}

@@ -17,12 +17,13 @@
 
 #include <stdint.h>
 
-#define SCP_FORMAT_VERSION 4u
+#define SCP_FORMAT_VERSION 5u
 #define SCP_NOTE_OWNER "SWIFTCP"
 #define SCP_IMAGE_MAGIC 0x0150435446495753ull /* "SWIFTCP\1" */
 #define SCP_DATA_OFFSET 4096u
 #define SCP_SUM_BYTES 4096u /* bytes of one sum below a block's checksum */
 #define SCP_BLOCK_MAXIMUM (1u << 20) /* bytes of memory in one block */
+#define SCP_ANCESTORS_MAXIMUM 63u /* images that one may need beside itself */
 
 // Types of the notes whose owner is SCP_NOTE_OWNER. Each descriptor is an array of the named record.
 enum scp_note_type {
@@ -42,6 +43,7 @@ enum scp_note_type {
     SCP_NOTE_LOCKS = 14, // scp_lock        (swiftcp_descriptors.h)
     SCP_NOTE_AUXV = 15, // the process's auxiliary vector, raw
     SCP_NOTE_ZOMBIES = 16, // scp_zombie: children that have ended and wait to be waited for
+    SCP_NOTE_ANCESTORS = 17, // scp_ancestor; only in an incremental image
     SCP_NOTE_CHUNKS = 20, // scp_chunk, ascending by place; only in a compressed image
 };
 
@@ -74,8 +76,8 @@ struct scp_image_header {
     uint32_t libc_version; // string
     uint64_t flags; // SCP_IMAGE_*
     // What the order of the checkpoint asked for (scp_checkpoint_order): a restart goes on with it.
-    uint32_t compression, snapshot, io_limit;
-    uint32_t reserved[3];
+    uint32_t compression, snapshot, io_limit, incremental;
+    uint32_t reserved[2];
 };
 _Static_assert(sizeof(struct scp_image_header) == 256, "image header crosses a file");
 
@@ -128,7 +130,7 @@ struct scp_region {
 };
 _Static_assert(sizeof(struct scp_region) == 88, "region crosses a file");
 
-enum scp_block_encoding { SCP_ENCODING_RAW = 0 }; // parent references come with a later format
+enum scp_block_encoding { SCP_ENCODING_RAW = 0 };
 enum scp_block_flag {
     SCP_BLOCK_CLEAN = 1u << 0, // equals the content of the region's file at checkpoint time
     SCP_BLOCK_GUARD = 1u << 1, // guard pages: nothing stored (stored_length 0, checksum 0)
@@ -146,8 +148,21 @@ struct scp_block {
     uint64_t checksum;
     uint32_t encoding; // enum scp_block_encoding
     uint32_t flags; // enum scp_block_flag
+    uint32_t file; // 0 = offset leads into this image, n = into that of ancestor n - 1
+    uint32_t reserved;
 };
-_Static_assert(sizeof(struct scp_block) == 48, "block crosses a file");
+_Static_assert(sizeof(struct scp_block) == 56, "block crosses a file");
+
+// An incremental image: pages that were not written since an earlier image of the process was made stand in that one. It
+// is found in its generation's folder, beside that of this image's generation (../gen-000007/NAME), and must be the very
+// file: its metadata has this checksum. Blocks lead to where the bytes are, never to another reference: each page is read
+// from one place, and no table but that of the image itself counts. So no ancestor is needed for the sake of another one.
+struct scp_ancestor {
+    uint32_t generation; // lower than the image's own
+    uint32_t name; // string: the image's file name, without a folder
+    uint64_t metadata_checksum; // of scp_image_header
+};
+_Static_assert(sizeof(struct scp_ancestor) == 16, "ancestor crosses a file");
 
 // A compressed image: what blocks hold stands in chunks, one behind the other in the file, on no particular boundary. The
 // content is what an image that is not compressed would be, between its first page and its metadata, but for the blobs,

@@ -9,14 +9,13 @@
 
 #include <stdint.h>
 
-#define SCP_PLAN_VERSION 3u
+#define SCP_PLAN_VERSION 4u
 #define SCP_PLAN_MAGIC 0x014e414c50504353ull /* "SCPPLAN\1" */
 
 enum scp_plan_flag {
     SCP_PLAN_SET_TIDS = 1u << 0, // threads get the recorded tids (else new ones: SCP_ARRIVAL_PATCHED_TIDS)
     SCP_PLAN_TRAMPOLINES = 1u << 1, // the image's vdso differs from this kernel's: see symbols
-    SCP_PLAN_GIVE_BACK = 1u << 2, // the image's descriptor is memory made for this alone: what was read is given back
-    SCP_PLAN_COLD = 1u << 3, // the image is not in the page cache, and need not get there
+    SCP_PLAN_COLD = 1u << 3, // the images are not in the page cache, and need not get there
 };
 
 // Places in the table of descriptors; the numbers are filled in by the new process, when it has placed its own.
@@ -42,6 +41,8 @@ struct scp_plan {
     uint64_t length; // bytes, everything
     uint32_t flags; // enum scp_plan_flag
     uint32_t personality; // set when the memory stands
+    uint32_t ancestors; // place of the first of their descriptors in the table of those
+    uint32_t ancestor_count;
     struct scp_plan_table regions; // scp_plan_region, ascending, not overlapping
     struct scp_plan_table pieces; // scp_plan_piece, those of a region in a row
     struct scp_plan_table objects; // scp_plan_object
@@ -58,7 +59,7 @@ struct scp_plan {
     uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
     uint64_t arguments_start, arguments_end, environment_start, environment_end;
 };
-_Static_assert(sizeof(struct scp_plan) == 32 + 160 + 32 + 88, "plan crosses a process");
+_Static_assert(sizeof(struct scp_plan) == 40 + 160 + 32 + 88, "plan crosses a process");
 
 // Where a region's memory comes from.
 enum scp_plan_source {
@@ -96,12 +97,16 @@ enum scp_plan_piece_kind {
     SCP_PLAN_MAP = 2, // mapped private from the image (lazy); swiftcp_restart verifies it in the background
     SCP_PLAN_GUARD = 3, // MADV_GUARD_INSTALL
 };
+enum scp_plan_piece_option {
+    SCP_PLAN_GIVE_BACK = 1u << 0, // READ: the descriptor is memory made for this alone, what was read is given back
+};
 struct scp_plan_piece {
     uint64_t address, length; // bytes, page-aligned
     uint64_t offset; // bytes from the start of the image
     uint64_t checksum; // READ: as scp_block has it
     uint32_t kind; // enum scp_plan_piece_kind
-    uint32_t reserved;
+    uint16_t options; // enum scp_plan_piece_option
+    uint16_t file; // 0 = the image, n = ancestor n - 1
 };
 _Static_assert(sizeof(struct scp_plan_piece) == 40, "piece crosses a process");
 

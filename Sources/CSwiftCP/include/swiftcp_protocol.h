@@ -25,7 +25,7 @@
 
 #include <stdint.h>
 
-#define SCP_PROTOCOL_VERSION 2u
+#define SCP_PROTOCOL_VERSION 3u
 #define SCP_FRAME_MAXIMUM (16u << 20)
 
 struct scp_frame {
@@ -50,6 +50,7 @@ enum scp_message {
     SCP_MESSAGE_SURVEY = 12, // worker -> coordinator: scp_survey, then its scp_survey_entry records
     SCP_MESSAGE_ASSIGNMENT = 13, // coordinator -> worker: scp_assignment, then one scp_assigned for each survey entry
     SCP_MESSAGE_SNAPSHOT = 14, // worker -> coordinator, before STAGE snapshotted: scp_text, why that way
+    SCP_MESSAGE_ANCESTORS = 15, // worker -> coordinator, before STAGE snapshotted: scp_ancestors, then uint32_t numbers
     SCP_MESSAGE_LAUNCH = 16, // launch or restart -> coordinator: scp_launch
     SCP_MESSAGE_LAUNCHED = 17, // coordinator -> launch: scp_launched
     SCP_MESSAGE_REQUEST = 18, // command -> coordinator: scp_request
@@ -97,6 +98,10 @@ enum scp_compression {
     SCP_COMPRESSION_ZSTD = 2,
     SCP_COMPRESSION_AUTO = 3
 };
+// Incremental images: 0 = every image is a full one; else every so many one is, and this flag says that the user wants it
+// so. Without the flag an image is incremental where that costs the program next to nothing.
+#define SCP_INCREMENTAL_ASKED (1u << 31)
+#define SCP_INCREMENTAL_DEFAULT 10u
 struct scp_checkpoint_order {
     uint32_t generation;
     uint32_t flags; // enum scp_checkpoint_flag
@@ -105,7 +110,7 @@ struct scp_checkpoint_order {
     uint32_t snapshot; // enum scp_snapshot_mode
     uint32_t compression; // enum scp_compression, level << 8 (0 = its own)
     uint32_t io_limit; // MB/s (10^6 bytes), 0 = none
-    uint32_t reserved;
+    uint32_t incremental; // SCP_INCREMENTAL_*
     char path[4096]; // the image to create (absolute, under the generation's temporary folder)
 };
 struct scp_stage_report {
@@ -170,6 +175,11 @@ struct scp_assignment {
     uint32_t generation;
     uint32_t count; // as in the survey
 };
+// The generations that the image needs, ascending, each lower than its own. Not sent for an image that stands alone.
+struct scp_ancestors {
+    uint32_t generation;
+    uint32_t count; // 1 .. SCP_ANCESTORS_MAXIMUM
+};
 struct scp_text {
     int32_t error; // errno value
     uint32_t generation;
@@ -199,7 +209,8 @@ struct scp_launch {
     uint32_t checkpoint_flags; // enum scp_checkpoint_flag
     uint32_t interval_set; // 1 = interval_us counts
     uint64_t interval_us; // 0 = never
-    uint32_t compression, io_limit; // as in scp_checkpoint_order
+    uint32_t compression, io_limit, incremental; // as in scp_checkpoint_order
+    uint32_t reserved;
     char name[64];
     char computation[64]; // wanted id
     char checkpoint_directory[4096]; // absolute
@@ -235,7 +246,7 @@ _Static_assert(sizeof(struct scp_stage_report) == 56, "report crosses a process"
 _Static_assert(sizeof(struct scp_survey_entry) == 40, "survey crosses a process");
 _Static_assert(sizeof(struct scp_assigned) == 16, "assignment crosses a process");
 _Static_assert(sizeof(struct scp_text) == 1024, "text crosses a process");
-_Static_assert(sizeof(struct scp_launch) == 48 + 128 + 3 * 4096, "launch crosses a process");
+_Static_assert(sizeof(struct scp_launch) == 56 + 128 + 3 * 4096, "launch crosses a process");
 _Static_assert(sizeof(struct scp_launched) == 512, "launched crosses a process");
 _Static_assert(sizeof(struct scp_request) == 80, "request crosses a process");
 

@@ -8,7 +8,7 @@
 
 static void map_from_image(struct restorer *restorer, const struct scp_plan_region *region,
                            const struct scp_plan_piece *piece) {
-    int image = restorer_plan_descriptor(restorer->plan, SCP_PLAN_DESCRIPTOR_IMAGE);
+    int image = restorer_plan_image(restorer->plan, piece->file);
     long flags = MAP_PRIVATE | MAP_FIXED | (region->flags & SCP_REGION_NORESERVE ? MAP_NORESERVE : 0);
     long result = call(mmap, piece->address, piece->length, region->protection, flags, image, piece->offset);
     if (result != (long)piece->address)

@@ -22,8 +22,7 @@
 
 struct filling {
     struct restorer *restorer;
-    int image; // to be read with pread
-    bool direct; // past the page cache
+    int direct[SCP_ANCESTORS_MAXIMUM + 1]; // of each image: to be read past the page cache; -1 = not
     uint64_t next; // piece that nobody has taken yet; atomic
     uint32_t tids[HELPERS_MAXIMUM]; // cleared by the kernel when a helper has ended
 };
@@ -35,19 +34,21 @@ static _Noreturn void damaged(struct restorer *restorer, const struct scp_plan_p
 
 // ---- one run -----------------------------------------------------------------------------------------------------------
 
-static long read_some(struct filling *filling, uint64_t address, uint64_t length, uint64_t offset) {
+static long read_some(struct filling *filling, uint32_t file, uint64_t address, uint64_t length, uint64_t offset) {
     const struct scp_plan *plan = filling->restorer->plan;
-    long count = call(pread64, filling->image, address, length, offset);
-    if (count >= 0 || !filling->direct || count == -EINTR)
-        return count;
-    // The file system does not take it: an odd block size, or no direct reading after all.
-    return call(pread64, restorer_plan_descriptor(plan, SCP_PLAN_DESCRIPTOR_IMAGE), address, length, offset);
+    if (file <= plan->ancestor_count && filling->direct[file] >= 0) {
+        long count = call(pread64, filling->direct[file], address, length, offset);
+        if (count >= 0 || count == -EINTR)
+            return count;
+    }
+    // Or the file system does not take that: an odd block size, or no direct reading after all.
+    return call(pread64, restorer_plan_image(plan, file), address, length, offset);
 }
 
 static void read_all(struct filling *filling, const struct scp_plan_region *region, const struct scp_plan_piece *first,
                      uint64_t length) {
     for (uint64_t done = 0; done < length;) {
-        long count = read_some(filling, first->address + done, length - done, first->offset + done);
+        long count = read_some(filling, first->file, first->address + done, length - done, first->offset + done);
         if (count == -EINTR)
             continue;
         if (count < 0)
@@ -78,14 +79,15 @@ static void fill_run(struct filling *filling, const struct scp_plan_region *regi
     for (const struct scp_plan_piece *piece = first; piece < end; piece++)
         if (restorer_checksum((const void *)piece->address, piece->length) != piece->checksum)
             damaged(filling->restorer, piece);
-    if (filling->restorer->plan->flags & SCP_PLAN_GIVE_BACK)
-        call(fallocate, filling->image, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, first->offset, length);
+    if (first->options & SCP_PLAN_GIVE_BACK)
+        call(fallocate, restorer_plan_image(filling->restorer->plan, first->file),
+             FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, first->offset, length);
 }
 
 // ---- all pieces --------------------------------------------------------------------------------------------------------
 
 static bool continues(const struct scp_plan_piece *last, const struct scp_plan_piece *next) {
-    return next->kind == SCP_PLAN_READ && last->address + last->length == next->address &&
+    return next->kind == SCP_PLAN_READ && last->file == next->file && last->address + last->length == next->address &&
            last->offset + last->length == next->offset;
 }
 
@@ -174,25 +176,21 @@ static void await_helper(uint32_t *tid) {
         call(futex, tid, FUTEX_WAIT, seen, 0, 0, 0);
 }
 
-static void open_direct(struct filling *filling) {
+static int open_direct(struct restorer *restorer, uint32_t file) {
     char path[32];
     struct restorer_text text = {path, path + sizeof path - 1};
-    if (!(filling->restorer->plan->flags & SCP_PLAN_COLD))
-        return;
+    if (!(restorer->plan->flags & SCP_PLAN_COLD))
+        return -1;
     memset(path, 0, sizeof path);
     restorer_text_add(&text, "/proc/self/fd/");
-    restorer_text_decimal(&text, (uint32_t)filling->image);
-    long file = call(openat, AT_FDCWD, path, O_RDONLY | O_DIRECT | O_CLOEXEC, 0);
-    if (file < 0)
-        return;
-    filling->image = (int)file;
-    filling->direct = true;
+    restorer_text_decimal(&text, (uint32_t)restorer_plan_image(restorer->plan, file));
+    return (int)call(openat, AT_FDCWD, path, O_RDONLY | O_DIRECT | O_CLOEXEC, 0);
 }
 
 void restorer_fill(struct restorer *restorer) {
     struct filling filling = {.restorer = restorer};
-    filling.image = restorer_plan_descriptor(restorer->plan, SCP_PLAN_DESCRIPTOR_IMAGE);
-    open_direct(&filling);
+    for (uint32_t file = 0; file <= restorer->plan->ancestor_count; file++)
+        filling.direct[file] = open_direct(restorer, file);
     uint32_t wanted = helpers_wanted(restorer->plan), started = 0;
     long stacks = -ENOMEM;
     if (wanted > 0)
@@ -206,6 +204,7 @@ void restorer_fill(struct restorer *restorer) {
         await_helper(&filling.tids[i]);
     if (has_stacks)
         call(munmap, stacks, (long)wanted * HELPER_STACK);
-    if (filling.direct)
-        call(close, filling.image);
+    for (uint32_t file = 0; file <= restorer->plan->ancestor_count; file++)
+        if (filling.direct[file] >= 0)
+            call(close, filling.direct[file]);
 }

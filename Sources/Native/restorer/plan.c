@@ -20,7 +20,7 @@ static bool plan_fits(const struct scp_plan *plan, uint64_t length) {
            table_fits(plan, &plan->objects, sizeof(struct scp_plan_object)) &&
            table_fits(plan, &plan->threads, sizeof(struct scp_plan_thread)) && plan->threads.count > 0 &&
            table_fits(plan, &plan->descriptors, sizeof(int32_t)) &&
-           plan->descriptors.count >= SCP_PLAN_DESCRIPTOR_OBJECTS &&
+           plan->descriptors.count >= SCP_PLAN_DESCRIPTOR_OBJECTS && plan->ancestor_count <= SCP_ANCESTORS_MAXIMUM &&
            table_fits(plan, &plan->on_exec, sizeof(int32_t)) &&
            table_fits(plan, &plan->symbols, sizeof(struct scp_plan_symbol)) && table_fits(plan, &plan->auxiliary, 1) &&
            table_fits(plan, &plan->strings, 1) && plan->strings.count > 0 &&
@@ -50,4 +50,10 @@ const char *restorer_plan_string(const struct scp_plan *plan, uint32_t offset) {
 int restorer_plan_descriptor(const struct scp_plan *plan, uint32_t place) {
     const int32_t *numbers = restorer_plan_table(plan, &plan->descriptors);
     return place < plan->descriptors.count ? numbers[place] : -1;
+}
+
+int restorer_plan_image(const struct scp_plan *plan, uint32_t file) {
+    if (file > plan->ancestor_count)
+        return -1;
+    return restorer_plan_descriptor(plan, file == 0 ? SCP_PLAN_DESCRIPTOR_IMAGE : plan->ancestors + file - 1);
 }

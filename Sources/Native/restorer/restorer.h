@@ -98,6 +98,8 @@ void restorer_plan_open(struct restorer *restorer, int descriptor);
 const void *restorer_plan_table(const struct scp_plan *plan, const struct scp_plan_table *table);
 const char *restorer_plan_string(const struct scp_plan *plan, uint32_t offset);
 int restorer_plan_descriptor(const struct scp_plan *plan, uint32_t place);
+// Of the image that a piece is in.
+int restorer_plan_image(const struct scp_plan *plan, uint32_t file);
 
 // ---- the stages ------------------------------------------------------------------------------------------------------
 

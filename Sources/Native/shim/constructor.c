@@ -74,6 +74,7 @@ static void after_fork_in_child(void) {
     scp_own_pid = (uint32_t)scp_call(SYS_getpid);
     scp_children_note_fork();
     scp_scratch_release();
+    scp_image_forget();
     scp_state_finish();
     scp_quiesce_forget();
     scp_api_forget();

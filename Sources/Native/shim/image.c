@@ -48,6 +48,7 @@ static int open_vectors(struct scp_checkpoint *checkpoint, struct scp_memory *me
     } tables[] = {{&memory->saved, sizeof(struct scp_block), 4096},
                   {&memory->sums, sizeof(uint64_t), 65536},
                   {&memory->dropped, sizeof(struct scp_span), 256},
+                  {&memory->files, sizeof(struct scp_parent_file), 16},
                   {&memory->sink_parts, sizeof(struct scp_sink_part), 4096}};
     for (size_t i = 0; result == 0 && i < sizeof tables / sizeof *tables; i++)
         result = scp_vector_open(tables[i].vector, tables[i].element, tables[i].capacity);
@@ -104,9 +105,9 @@ void scp_memory_close(struct scp_checkpoint *checkpoint) {
     scp_tracker_close(checkpoint);
     scp_encode_close(memory);
     scp_sink_close_direct(memory);
-    struct scp_vector *vectors[] = {&memory->maps,     &memory->marks,        &memory->loads,
-                                    &memory->metadata, &memory->thread_notes, &memory->saved,
-                                    &memory->sums,     &memory->dropped,      &memory->sink_parts};
+    struct scp_vector *vectors[] = {&memory->maps,         &memory->marks, &memory->loads, &memory->metadata,
+                                    &memory->thread_notes, &memory->saved, &memory->sums,  &memory->dropped,
+                                    &memory->sink_parts,   &memory->files};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         scp_vector_close(vectors[i]);
     int *descriptors[] = {&memory->pagemap, &memory->memory, &memory->pipe[0], &memory->pipe[1]};
@@ -170,6 +171,8 @@ int scp_image_write_memory(struct scp_checkpoint *checkpoint) {
     if (result == 0)
         result = scp_saved_end(checkpoint);
     if (result == 0)
+        result = scp_parent_settle(checkpoint);
+    if (result == 0)
         result = scp_snapshot_settle(checkpoint);
     return result < 0 || checkpoint->order->snapshot != SCP_SNAPSHOT_STOP ? result : scp_sink_flush(checkpoint);
 }
@@ -184,7 +187,8 @@ static int close_image(struct scp_checkpoint *checkpoint) {
 int scp_image_seal(struct scp_checkpoint *checkpoint) {
     if (checkpoint->metadata_checksum != 0)
         return 0;
-    scp_tracker_close(checkpoint);
+    if (!scp_parent_wanted(checkpoint))
+        scp_tracker_close(checkpoint);
     if (scp_child_runs(checkpoint))
         return scp_child_await(checkpoint);
     int result = scp_sink_flush(checkpoint);
@@ -206,6 +210,7 @@ int scp_image_finish(struct scp_checkpoint *checkpoint) {
     scp_encode_plain(checkpoint, false);
     int result = scp_image_seal(checkpoint);
     if (result == 0) {
+        scp_parent_offer(checkpoint);
         long synced = scp_call(SYS_fsync, checkpoint->image);
         result = synced < 0 ? scp_image_fail(checkpoint, (int)synced, "write") : close_image(checkpoint);
     }
@@ -219,5 +224,6 @@ void scp_image_abandon(struct scp_checkpoint *checkpoint) {
     if (checkpoint->image >= 0 || checkpoint->bytes_written > 0)
         scp_call(SYS_unlinkat, AT_FDCWD, checkpoint->order->path, 0);
     close_descriptor(&checkpoint->image);
+    scp_parent_reject(checkpoint);
     scp_memory_close(checkpoint);
 }

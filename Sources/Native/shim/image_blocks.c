@@ -114,8 +114,12 @@ int scp_blocks_drop(struct scp_checkpoint *checkpoint, const struct scp_block *b
 }
 
 uint32_t scp_blocks_origin(const struct scp_region *region) {
-    uint64_t origin[] = {region->device, region->inode, region->file_size, region->file_mtime,
-                         region->file_offset - region->start};
+    uint64_t origin[] = {region->device,
+                         region->inode,
+                         region->file_size,
+                         region->file_mtime,
+                         region->file_offset - region->start,
+                         region->vm_flags >> SCP_VM_ORIGIN_SHIFT};
     return (uint32_t)scp_checksum(origin, sizeof origin, 0);
 }
 

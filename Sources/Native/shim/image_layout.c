@@ -79,7 +79,8 @@ int scp_layout(struct scp_checkpoint *checkpoint) {
         return scp_fail(checkpoint, ENOMEM, "no memory for the program headers", NULL);
     for (size_t i = 0; i < checkpoint->regions.count; i++) {
         const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
-        int result = scp_encode_chunks(checkpoint) // nothing that a debugger could read stands in the file
+        // Where not all that a debugger would read stands in the file, it finds nothing.
+        int result = scp_encode_chunks(checkpoint) || checkpoint->ancestor_count > 0
                          ? add_load(checkpoint, region, region->start, SCP_DATA_OFFSET, 0, region->end - region->start)
                          : lay_region(checkpoint, region, &index);
         if (result < 0)

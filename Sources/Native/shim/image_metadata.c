@@ -59,6 +59,7 @@ static void fill_header(struct scp_checkpoint *checkpoint, struct scp_image_head
         .compression = checkpoint->order->compression,
         .snapshot = checkpoint->order->snapshot,
         .io_limit = checkpoint->order->io_limit,
+        .incremental = checkpoint->order->incremental,
     };
     scp_cpu_features(header->cpu_features);
     fill_places(checkpoint, header);
@@ -68,11 +69,28 @@ static int note_vector(struct scp_vector *out, uint32_t type, const struct scp_v
     return scp_note(out, SCP_NOTE_OWNER, type, vector->base, vector->count * vector->element);
 }
 
+// Adds strings.
+static int list_ancestors(struct scp_checkpoint *checkpoint, struct scp_ancestor out[SCP_ANCESTORS_MAXIMUM]) {
+    const struct scp_memory *memory = checkpoint->image_private;
+    for (size_t i = 0; i < checkpoint->ancestor_count; i++) {
+        const struct scp_parent_file *file = scp_vector_at(&memory->files, i);
+        out[i] = (struct scp_ancestor){.generation = file->generation,
+                                       .name = keep(checkpoint, file->name),
+                                       .metadata_checksum = file->metadata_checksum};
+        if (out[i].name == 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 // Ours; the header's note is the first. *header_at: where its descriptor stands in out.
 static int own_notes(struct scp_checkpoint *checkpoint, struct scp_vector *out, size_t *header_at) {
     struct scp_image_header header;
+    struct scp_ancestor ancestors[SCP_ANCESTORS_MAXIMUM];
     fill_header(checkpoint, &header); // adds strings: before these are written
-    int result = scp_note(out, SCP_NOTE_OWNER, SCP_NOTE_IMAGE, &header, sizeof header);
+    int result = list_ancestors(checkpoint, ancestors);
+    if (result == 0)
+        result = scp_note(out, SCP_NOTE_OWNER, SCP_NOTE_IMAGE, &header, sizeof header);
     *header_at = out->count - sizeof header;
     const struct {
         uint32_t type;
@@ -85,6 +103,9 @@ static int own_notes(struct scp_checkpoint *checkpoint, struct scp_vector *out, 
                   {SCP_NOTE_LOCKS, &checkpoint->locks},     {SCP_NOTE_ZOMBIES, &checkpoint->zombies}};
     for (size_t i = 0; result == 0 && i < sizeof tables / sizeof *tables; i++)
         result = note_vector(out, tables[i].type, tables[i].vector);
+    if (result == 0 && checkpoint->ancestor_count > 0)
+        result = scp_note(out, SCP_NOTE_OWNER, SCP_NOTE_ANCESTORS, ancestors,
+                          checkpoint->ancestor_count * sizeof *ancestors);
     const struct scp_vector *chunks = scp_encode_chunks(checkpoint);
     if (result == 0 && chunks != NULL)
         result = note_vector(out, SCP_NOTE_CHUNKS, chunks);

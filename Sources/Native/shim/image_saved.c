@@ -34,6 +34,11 @@ static bool is_stored(const struct scp_block *block) {
     return block->stored_length != 0;
 }
 
+// It has a place in this image, where its pages can be saved again.
+static bool is_own(const struct scp_block *block) {
+    return is_stored(block) && block->file == 0;
+}
+
 // The block's first `length` bytes.
 static struct scp_block front(const struct scp_block *block, uint64_t length) {
     struct scp_block part = *block;
@@ -54,7 +59,7 @@ static void cut_front(struct scp_block *block, uint64_t length) {
 
 static bool continues(const struct scp_block *last, const struct scp_block *next) {
     if (end_of(last) != next->address || last->flags != next->flags || last->encoding != next->encoding ||
-        is_stored(last) != is_stored(next))
+        last->file != next->file || is_stored(last) != is_stored(next))
         return false;
     if (!is_stored(last))
         return true; // zero pages, guards
@@ -96,7 +101,7 @@ static struct scp_block *head(struct scp_memory *memory) {
 static int leave(struct scp_checkpoint *checkpoint, const struct scp_block *part) {
     if (memory_of(checkpoint)->pass == SCP_PASS_ROUND)
         return scp_saved_keep(checkpoint, part);
-    return is_stored(part) ? scp_blocks_drop(checkpoint, part) : 0;
+    return is_own(part) ? scp_blocks_drop(checkpoint, part) : 0;
 }
 
 static int leave_until(struct scp_checkpoint *checkpoint, uint64_t address) {
@@ -123,6 +128,8 @@ static bool is_kept(const struct scp_memory *memory, const struct scp_region *re
 
 // The place stays the block's own.
 static int defer(struct scp_checkpoint *checkpoint, const struct scp_run *run, struct scp_block part) {
+    if (!is_own(&part))
+        part = (struct scp_block){.address = part.address, .length = part.length};
     part.flags = SCP_SAVED_DEFERRED;
     part.encoding = run->class;
     memory_of(checkpoint)->deferred_bytes += part.length;
@@ -133,11 +140,11 @@ static int take_again(struct scp_checkpoint *checkpoint, const struct scp_region
                       const struct scp_block *part) {
     struct scp_run piece = {.start = part->address, .end = end_of(part), .class = run->class};
     if (run->class == SCP_RUN_GUARD)
-        return is_stored(part) ? scp_blocks_drop(checkpoint, part) : 0;
+        return is_own(part) ? scp_blocks_drop(checkpoint, part) : 0;
     if (scp_child_defers(memory_of(checkpoint), region, run->class))
         return defer(checkpoint, run, *part);
-    return is_stored(part) ? scp_blocks_again(checkpoint, region, &piece, part)
-                           : scp_blocks_new(checkpoint, region, &piece);
+    return is_own(part) ? scp_blocks_again(checkpoint, region, &piece, part)
+                        : scp_blocks_new(checkpoint, region, &piece);
 }
 
 static int take_new(struct scp_checkpoint *checkpoint, const struct scp_region *region, const struct scp_run *run,
@@ -187,10 +194,13 @@ void scp_saved_begin(struct scp_checkpoint *checkpoint, enum scp_pass pass) {
     memory->saved_next = 0;
     memory->saved_head.length = 0;
     memory->pass = pass;
+    memory->whole = false;
 }
 
 int scp_saved_end(struct scp_checkpoint *checkpoint) {
-    return leave_until(checkpoint, UINT64_MAX);
+    int result = leave_until(checkpoint, UINT64_MAX);
+    memory_of(checkpoint)->whole = result == 0;
+    return result;
 }
 
 // ---- what was deferred --------------------------------------------------------------------------------------------------
@@ -271,24 +281,39 @@ static void complete(const struct scp_memory *memory, const struct scp_region *r
     block->checksum = scp_checksum(sums + block->checksum, block->length / SCP_PAGE * sizeof *sums, 0);
 }
 
+// One block of the image, from one of the last pass's. *number moves over the regions.
+static int finish_block(struct scp_checkpoint *checkpoint, const struct scp_block *saved, size_t *number) {
+    const struct scp_region *region = scp_vector_at(&checkpoint->regions, *number);
+    while (region != NULL && region->end <= saved->address)
+        region = scp_vector_at(&checkpoint->regions, ++*number);
+    const struct scp_block *last = scp_vector_at(&checkpoint->blocks, checkpoint->blocks.count - 1);
+    bool in_order = last == NULL || end_of(last) <= saved->address;
+    if (region == NULL || !in_order || saved->address < region->start || end_of(saved) > region->end)
+        return scp_fail(checkpoint, EINVAL, "a block of memory has no region of its own", NULL);
+    struct scp_block *block = scp_vector_add(&checkpoint->blocks);
+    if (block == NULL)
+        return scp_fail(checkpoint, ENOMEM, "no memory for the table of blocks", NULL);
+    *block = *saved;
+    if (!(block->flags & SCP_BLOCK_GUARD))
+        complete(memory_of(checkpoint), region, block);
+    checkpoint->memory_bytes += block->stored_length;
+    return 0;
+}
+
+// What the last pass has left stays as it is, in memory->saved: the next image may build on it.
 int scp_saved_finish(struct scp_checkpoint *checkpoint) {
-    struct scp_block *blocks = checkpoint->blocks.base;
-    size_t kept = 0, number = 0;
-    for (size_t i = 0; i < checkpoint->blocks.count; i++) {
-        if (blocks[i].flags & SCP_SAVED_ZERO)
-            continue;
-        struct scp_block *block = &blocks[kept++];
-        *block = blocks[i];
-        const struct scp_region *region = scp_vector_at(&checkpoint->regions, number);
-        while (region != NULL && region->end <= block->address)
-            region = scp_vector_at(&checkpoint->regions, ++number);
-        bool in_order = kept == 1 || end_of(&block[-1]) <= block->address;
-        if (region == NULL || !in_order || block->address < region->start || end_of(block) > region->end)
-            return scp_fail(checkpoint, EINVAL, "a block of memory has no region of its own", NULL);
-        if (!(block->flags & SCP_BLOCK_GUARD))
-            complete(memory_of(checkpoint), region, block);
-        checkpoint->memory_bytes += block->stored_length;
+    struct scp_memory *memory = memory_of(checkpoint);
+    struct scp_vector table = checkpoint->blocks;
+    size_t number = 0;
+    int result = 0;
+    checkpoint->blocks = memory->saved;
+    checkpoint->blocks.count = 0;
+    memory->saved = table;
+    memory->finished = true;
+    for (size_t i = 0; result == 0 && i < table.count; i++) {
+        const struct scp_block *saved = scp_vector_at(&memory->saved, i);
+        if (!(saved->flags & SCP_SAVED_ZERO))
+            result = finish_block(checkpoint, saved, &number);
     }
-    checkpoint->blocks.count = kept;
-    return clear_dropped(checkpoint);
+    return result < 0 ? result : clear_dropped(checkpoint);
 }

@@ -9,6 +9,7 @@
 //                     saved (userfaultfd, PAGEMAP_SCAN)           image_saved.c   what is saved, pass after pass
 //   image_sink.c      bytes on their way to the file              snapshot_child.c  a copy of the process that writes
 //   snapshot.c        which way the instant is taken, and why     encode.h          compression
+//   parent.c          what the next image need not hold again
 #ifndef SWIFTCP_MEMORY_H
 #define SWIFTCP_MEMORY_H
 
@@ -43,6 +44,7 @@ struct scp_mark {
 #define SCP_VM_HUGE_SHIFT 0xffull // hugetlb: log2 of the page size in bytes
 #define SCP_VM_DROPPABLE (1ull << 8)
 #define SCP_VM_LAZY (1ull << 9) // restored lazily: a private mapping of an image, to the program anonymous memory
+#define SCP_VM_ORIGIN_SHIFT 16 // the bits from here on: of which image, and where in it
 
 // What the name of the last file mapping led to: many regions in a row have the same.
 struct scp_file_identity {
@@ -71,6 +73,14 @@ struct scp_child {
     struct scp_child_word *word; // what it tells
 };
 
+// An earlier image that holds pages of the one in progress.
+struct scp_parent_file {
+    uint32_t generation;
+    uint64_t metadata_checksum;
+    uint64_t device, inode, size; // as stat(2) has them
+    char name[256];
+};
+
 // What a pass over memory is for.
 enum scp_pass {
     SCP_PASS_ROUND, // the program runs: what was written since the last round is saved (again)
@@ -85,6 +95,7 @@ struct scp_memory { // checkpoint->image_private
     struct scp_vector thread_notes; // bytes: core notes of the threads, made in the pause
     struct scp_file_identity identity;
     int64_t marks_ns; // what reading smaps took
+    uint64_t huge_bytes; // of private memory in huge pages, as smaps was read last
     int pagemap, memory; // /proc/self/pagemap, /proc/self/mem
     int pipe[2]; // for pages that only a system call may look at
     uint64_t guard_category; // PAGE_IS_GUARD when this kernel knows it, else 0
@@ -101,6 +112,10 @@ struct scp_memory { // checkpoint->image_private
     struct scp_child child;
     bool defers; // the pause leaves private memory to a child
     uint64_t deferred_bytes; // what it has left so far
+    struct scp_vector files; // struct scp_parent_file: where blocks lead whose file is not 0
+    bool builds_on; // the image leaves out what the parent's table knows (parent.c)
+    bool whole; // no pass is under way: every page that carries the tracker's mark is as its block says, or has none
+    bool finished; // saved, and not the checkpoint's blocks, is the table of the last pass
     // image_saved.c. A block of these tables has the index of its first page's sum in place of the checksum.
     struct scp_vector saved; // struct scp_block, ascending: what the last pass has left
     struct scp_vector sums; // uint64_t: xxh3_64 of each saved page
@@ -188,12 +203,30 @@ int scp_read_special_page(struct scp_memory *memory, uint64_t address, void *out
 // ---- tracker.c -----------------------------------------------------------------------------------------------------------
 // Begins to track: 0, or -errno with *why (static text) when this program or this kernel does not allow it.
 int scp_tracker_open(struct scp_memory *memory, const char **why);
+// NULL, or what of the program stands in the way now.
+const char *scp_tracker_obstacle(void);
+int scp_tracker_ready(struct scp_memory *memory); // opens its tables
 void scp_tracker_close(struct scp_checkpoint *checkpoint);
 bool scp_tracker_wants(const struct scp_region *region);
 // Registers what is new among the regions.
 int scp_tracker_register(struct scp_checkpoint *checkpoint);
 bool scp_tracker_has_lost(const struct scp_memory *memory, uint64_t start, uint64_t end);
 void scp_tracker_lose(struct scp_memory *memory, uint64_t start, uint64_t end);
+
+// ---- parent.c: the last committed image, and what of memory is as it was then -------------------------------------------
+// The mappings that smaps shows as tracked are so for us.
+bool scp_parent_tracks(void);
+// Before the first round: true when the image is to be incremental. The tables and the tracker are then the checkpoint's.
+bool scp_parent_adopt(struct scp_checkpoint *checkpoint);
+// After the last pass: tells the checkpoint which files its blocks still lead to.
+int scp_parent_settle(struct scp_checkpoint *checkpoint);
+// Whether the tracker goes on, so that the next image can be incremental.
+bool scp_parent_wanted(const struct scp_checkpoint *checkpoint);
+// The image is complete: it will be the parent if it is committed. Takes tables and tracker.
+void scp_parent_offer(struct scp_checkpoint *checkpoint);
+void scp_parent_confirm(void);
+// It was not committed: what stands in it counts as not saved. Before scp_memory_close.
+void scp_parent_reject(struct scp_checkpoint *checkpoint);
 
 // ---- snapshot.c, memory_left.c --------------------------------------------------------------------------------------------
 // What the pause would have to take, and how quickly the program makes more of it.

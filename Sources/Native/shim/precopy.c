@@ -23,7 +23,8 @@
 #define PAUSE_SPARE (4u << 20) // bytes of the sink for what no round sees
 
 // Long runs in pieces, so that the coordinator's word is heard. Only the first round may be cut short: what it leaves
-// out was never saved, and the pause takes it. Later ones would leave pages armed whose saved copy is old.
+// out was never saved, and the pause takes it. Later ones, and those of an incremental image, would leave pages armed whose
+// saved copy is old.
 static int save_run(struct scp_checkpoint *checkpoint, const struct scp_region *region, const struct scp_run *run) {
     struct scp_memory *memory = checkpoint->image_private;
     int result = 0;
@@ -98,7 +99,8 @@ static int measure_round(struct scp_checkpoint *checkpoint, int number, struct s
 static int save_rounds(struct scp_checkpoint *checkpoint, struct scp_left *left) {
     struct scp_memory *memory = checkpoint->image_private;
     int64_t limit = checkpoint->order->stage_limit_ms * 500000ll, deadline; // half of it
-    memory->round_deadline = deadline = scp_now() + (limit < FIRST_ROUND_NS ? limit : FIRST_ROUND_NS);
+    deadline = scp_now() + (limit < FIRST_ROUND_NS ? limit : FIRST_ROUND_NS);
+    memory->round_deadline = memory->builds_on ? 0 : deadline;
     uint64_t before = UINT64_MAX;
     int result = 0;
     for (int number = 0; result == 0 && number < ROUNDS_MAXIMUM; number++) {
@@ -171,7 +173,8 @@ static int save_before(struct scp_checkpoint *checkpoint, struct scp_left *left)
     const char *why = "--snapshot cow";
     resident = resident == UINT64_MAX ? 0 : resident;
     open_sink(checkpoint, resident);
-    if (checkpoint->order->snapshot != SCP_SNAPSHOT_COW && scp_tracker_open(memory, &why) == 0) {
+    if (checkpoint->order->snapshot != SCP_SNAPSHOT_COW &&
+        (scp_parent_adopt(checkpoint) || scp_tracker_open(memory, &why) == 0)) {
         checkpoint->snapshot = SCP_SNAPSHOT_PRECOPY;
         return save_rounds(checkpoint, left);
     }

@@ -170,6 +170,7 @@ void scp_checkpoint_entry(void *argument, const struct scp_arrival *arrival) {
     copy_settings(arrival);
     close_all_but_pipes();
     scp_scratch_forget();
+    scp_image_forget();
     scp_park_forget(false);
     await_all(arrival->user_threads);
     int result = scp_state_restore();

@@ -151,6 +151,12 @@ static void classify_private(struct scp_region *region, const char *path, bool d
     }
 }
 
+// A clean page of memory restored lazily is told from others by this.
+static uint64_t lazy_origin(const struct scp_region *region) {
+    uint64_t origin[] = {region->device, region->inode, region->file_offset - region->start};
+    return scp_checksum(origin, sizeof origin, 0) << SCP_VM_ORIGIN_SHIFT;
+}
+
 static int classify_file(struct scp_checkpoint *checkpoint, struct scp_region *region, const struct scp_line *line) {
     const struct scp_file_identity *file = identity_of(checkpoint, line);
     const char *path = (const char *)checkpoint->strings.base + file->path;
@@ -171,6 +177,8 @@ static int classify_file(struct scp_checkpoint *checkpoint, struct scp_region *r
         classify_shared(region, path, file->deleted);
     else
         classify_private(region, path, file->deleted);
+    if (region->vm_flags & SCP_VM_LAZY)
+        region->vm_flags |= lazy_origin(region);
     if (region->kind == SCP_REGION_ANONYMOUS) { // in all but name
         region->path = 0;
         region->flags &= ~(uint32_t)SCP_REGION_DELETED;

@@ -48,7 +48,8 @@ static uint64_t number_after(const char *text) {
 }
 
 // One line of smaps, NUL-terminated. The current mark is the vector's last.
-static int read_line(struct scp_vector *marks, const char *line) {
+static int read_line(struct scp_memory *memory, const char *line) {
+    struct scp_vector *marks = &memory->marks;
     if ((line[0] >= '0' && line[0] <= '9') || (line[0] >= 'a' && line[0] <= 'f')) {
         struct scp_mark *mark = scp_vector_add(marks);
         if (mark == NULL)
@@ -62,6 +63,8 @@ static int read_line(struct scp_vector *marks, const char *line) {
     struct scp_mark *mark = marks->count ? scp_vector_at(marks, marks->count - 1) : NULL;
     if (mark != NULL && memcmp(line, "VmFlags:", 8) == 0)
         read_flags(mark, line + 8);
+    if (memcmp(line, "AnonHugePages:", 14) == 0)
+        memory->huge_bytes += number_after(line + 14) << 10;
     if (mark != NULL && memcmp(line, "KernelPageSize:", 15) == 0)
         for (uint64_t bytes = number_after(line + 15) << 10; bytes >> mark->huge_shift > 1;)
             mark->huge_shift++;
@@ -72,21 +75,21 @@ static int read_line(struct scp_vector *marks, const char *line) {
 }
 
 // Hands on whole lines of text[0 … length); returns how many bytes that were, or -errno.
-static int64_t read_lines(struct scp_vector *marks, char *text, size_t length) {
+static int64_t read_lines(struct scp_memory *memory, char *text, size_t length) {
     size_t at = 0;
     for (;;) {
         char *end = memchr(text + at, '\n', length - at);
         if (end == NULL)
             return (int64_t)at;
         *end = '\0';
-        int result = read_line(marks, text + at);
+        int result = read_line(memory, text + at);
         if (result < 0)
             return result;
         at = (size_t)(end - text) + 1;
     }
 }
 
-static int read_all(struct scp_vector *marks, int descriptor, char *text) {
+static int read_all(struct scp_memory *memory, int descriptor, char *text) {
     size_t held = 0;
     for (;;) {
         long got = scp_call(SYS_read, descriptor, text + held, TEXT_BYTES - held - 16);
@@ -94,7 +97,7 @@ static int read_all(struct scp_vector *marks, int descriptor, char *text) {
             continue;
         if (got <= 0)
             return (int)got;
-        int64_t used = read_lines(marks, text, held + (size_t)got);
+        int64_t used = read_lines(memory, text, held + (size_t)got);
         if (used < 0)
             return (int)used;
         held += (size_t)got - (size_t)used;
@@ -104,11 +107,12 @@ static int read_all(struct scp_vector *marks, int descriptor, char *text) {
     }
 }
 
-// Before the tracker begins such memory is another userfaultfd's. The program has none later either, or its descriptor
+// Before our tracker begins such memory is another userfaultfd's. The program has none later either, or its descriptor
 // is refused.
 static void blame_tracked(struct scp_memory *memory) {
     struct scp_mark *marks = memory->marks.base;
-    for (size_t i = 0; i < memory->marks.count && memory->tracker.descriptor < 0; i++)
+    bool ours = memory->tracker.descriptor >= 0 || scp_parent_tracks();
+    for (size_t i = 0; i < memory->marks.count && !ours; i++)
         if (marks[i].tracked)
             marks[i].trouble = SCP_TROUBLE_USERFAULT;
 }
@@ -140,7 +144,8 @@ int scp_marks_read(struct scp_checkpoint *checkpoint) {
         return scp_fail(checkpoint, descriptor, "cannot open /proc/self/smaps", NULL);
     char *text = scp_scratch_map(TEXT_BYTES);
     memory->marks.count = 0;
-    int result = text == NULL ? -ENOMEM : read_all(&memory->marks, descriptor, text);
+    memory->huge_bytes = 0;
+    int result = text == NULL ? -ENOMEM : read_all(memory, descriptor, text);
     drop_scratch(&memory->marks);
     blame_tracked(memory);
     scp_scratch_unmap(text, TEXT_BYTES);

@@ -120,6 +120,8 @@ struct scp_checkpoint {
     int image; // descriptor in the checkpoint thread's table
     uint64_t file_position; // next free page-aligned offset
     uint64_t bytes_written, memory_bytes, metadata_checksum;
+    uint32_t ancestor_count; // images that this one needs
+    uint32_t ancestors[SCP_ANCESTORS_MAXIMUM]; // their generations, ascending
     uint32_t snapshot; // enum scp_snapshot_mode: how memory is taken
     char snapshot_why[SCP_REASON_BYTES];
     void *image_private; // image.c's own
@@ -201,6 +203,8 @@ int scp_image_write_memory(struct scp_checkpoint *checkpoint); // in the pause (
 int scp_image_seal(struct scp_checkpoint *checkpoint);
 int scp_image_finish(struct scp_checkpoint *checkpoint); // after the pause: metadata, fsync, close
 void scp_image_abandon(struct scp_checkpoint *checkpoint); // close and unlink
+void scp_image_committed(void); // it is part of a complete generation
+void scp_image_forget(void); // after a restart, and in a child of fork: no earlier image is one of this memory
 // Blobs, for descriptors: open one, append bytes, close; returns its number or -errno.
 int scp_blob_begin(struct scp_checkpoint *checkpoint);
 int scp_blob_append(struct scp_checkpoint *checkpoint, const void *bytes, size_t length);

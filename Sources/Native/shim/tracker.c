@@ -89,19 +89,26 @@ static const char *status_in_the_way(void) {
 
 // ---- open and close ------------------------------------------------------------------------------------------------------
 
+const char *scp_tracker_obstacle(void) {
+    const char *why = status_in_the_way();
+    return why == NULL ? descriptors_in_the_way() : why;
+}
+
+int scp_tracker_ready(struct scp_memory *memory) {
+    int result = scp_memory_vector(&memory->tracker.lost, sizeof(struct scp_span), 64);
+    return result == 0 ? scp_memory_vector(&memory->tracker.fresh, sizeof(struct scp_span), 256) : result;
+}
+
 int scp_tracker_open(struct scp_memory *memory, const char **why) {
     *why = scp_settings.untracked ? "SWIFTCP_TRACKER is off" : NULL;
     if (*why == NULL)
-        *why = memory->scan_works ? status_in_the_way() : "this kernel has no PAGEMAP_SCAN (Linux 6.7)";
-    if (*why == NULL)
-        *why = descriptors_in_the_way();
+        *why = memory->scan_works ? scp_tracker_obstacle() : "this kernel has no PAGEMAP_SCAN (Linux 6.7)";
     if (*why != NULL)
         return -ENOTSUP;
     long descriptor = scp_call(SYS_userfaultfd, UFFD_USER_MODE_ONLY | O_CLOEXEC | O_NONBLOCK);
     struct uffdio_api api = {.api = UFFD_API, .features = FEATURE_ASYNC};
     long result = descriptor < 0 ? descriptor : scp_call(SYS_ioctl, descriptor, UFFDIO_API, &api);
-    if (result == 0 && scp_memory_vector(&memory->tracker.lost, sizeof(struct scp_span), 64) == 0 &&
-        scp_memory_vector(&memory->tracker.fresh, sizeof(struct scp_span), 256) == 0) {
+    if (result == 0 && scp_tracker_ready(memory) == 0) {
         memory->tracker.descriptor = (int)descriptor;
         return 0;
     }
@@ -136,6 +143,7 @@ void scp_tracker_close(struct scp_checkpoint *checkpoint) {
     }
     scp_call(SYS_close, descriptor);
     memory->tracker.descriptor = -1;
+    atomic_store(&scp_memory_tracked, false);
 }
 
 // ---- regions -------------------------------------------------------------------------------------------------------------
@@ -193,6 +201,7 @@ int scp_tracker_register(struct scp_checkpoint *checkpoint) {
     }
     if (fresh->count == 0)
         return 0;
+    atomic_store(&scp_memory_tracked, true);
     register_spans(checkpoint, memory->tracker.descriptor);
     // Marks of another time: kernels before 6.14 let pages keep them when mremap moves them.
     for (size_t i = 0; i < fresh->count; i++) {

@@ -156,6 +156,18 @@ static void report_snapshot(void) {
     scp_link_send(SCP_MESSAGE_SNAPSHOT, &text, sizeof text); // a loss is told by the next report
 }
 
+// Which generations the image needs.
+static void report_ancestors(void) {
+    static struct {
+        struct scp_ancestors head;
+        uint32_t generations[SCP_ANCESTORS_MAXIMUM];
+    } message;
+    message.head = (struct scp_ancestors){order.generation, checkpoint.ancestor_count};
+    memcpy(message.generations, checkpoint.ancestors, sizeof message.generations);
+    scp_link_send(SCP_MESSAGE_ANCESTORS, &message,
+                  sizeof message.head + checkpoint.ancestor_count * sizeof *message.generations);
+}
+
 static int reach(enum scp_stage stage) {
     int result = report_stage(stage);
     return result < 0 ? result : await(stage == SCP_STAGE_WRITTEN ? SCP_STAGE_COMMITTED : stage);
@@ -293,6 +305,8 @@ static int pause_and_take(void) {
         result = scp_image_seal(&checkpoint);
     if (result == 0 && checkpoint.snapshot_why[0])
         report_snapshot();
+    if (result == 0 && checkpoint.ancestor_count > 0)
+        report_ancestors();
     return result == 0 ? reach(SCP_STAGE_SNAPSHOTTED) : result;
 }
 
@@ -305,7 +319,11 @@ static void let_go(void) {
 
 static int complete(void) {
     int result = scp_image_finish(&checkpoint);
-    return result == 0 ? reach(SCP_STAGE_WRITTEN) : result;
+    if (result == 0)
+        result = reach(SCP_STAGE_WRITTEN);
+    if (result == 0)
+        scp_image_committed();
+    return result;
 }
 
 // The end follows: the program does nothing any more that its image does not know of.

@@ -83,6 +83,7 @@ void scp_exec_unbar(void);
 // ---- wrap_memory.c ---------------------------------------------------------------------------------------------------------
 bool scp_names_image(const char *path); // a path as /proc/self/maps has it
 extern _Atomic bool scp_lazy_regions; // this process was restarted with regions mapped from its image
+extern _Atomic bool scp_memory_tracked; // mappings that were there at a checkpoint do not merge with newer ones
 
 // ---- automatic.c: --auto's signals --------------------------------------------------------------------------------------
 void scp_automatic_setup(void);

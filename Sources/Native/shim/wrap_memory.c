@@ -1,6 +1,9 @@
 // madvise and mremap, interposed for regions that a lazy restart has mapped from the image. To the program they are
 // anonymous memory: MADV_DONTNEED and MADV_FREE must bring zeros, and what mremap adds must be zeros, not the next bytes
-// of the image. In a program that was not restarted lazily this costs one comparison.
+// of the image. In a program that was not restarted lazily this costs two comparisons.
+//
+// While what the program writes is tracked (tracker.c), a new mapping does not become one with its neighbour from before, and
+// mremap fails across the seam: it is told here not to.
 //
 // *Source:* madvise(2), mremap(2); PROCMAP_QUERY: Linux include/uapi/linux/fs.h (6.11). libc's own calls do not come by
 // here; they do not rely on zeros (malloc keeps book of what it has touched).
@@ -171,6 +174,39 @@ static long move(uint64_t address, uint64_t length, uint64_t new_length, int fla
     }
 }
 
+// Grown or moved to wherever there is room, piece by piece, since the kernel does not take several mappings.
+static long move_anywhere(uint64_t address, uint64_t length, uint64_t new_length, int flags) {
+    long place = scp_call(SYS_mmap, 0, new_length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (place < 0 && place > -4096)
+        return place;
+    return move(address, length, new_length, flags | MREMAP_FIXED, (uint64_t)place);
+}
+
+// In place the last of the mappings alone has to grow.
+static long grow(uint64_t address, uint64_t length, uint64_t new_length, int flags) {
+    struct mapping here = {.end = 0};
+    uint64_t at = address, end = whole_pages(address + length);
+    while (find_mapping(at, &here) && here.start <= at && here.end < end)
+        at = here.end;
+    if (here.start > at || here.end < end)
+        return -EFAULT; // there is a hole
+    long result = move(at, length - (at - address), new_length - (at - address), 0, 0);
+    if (result >= 0 || result <= -4096)
+        return (long)address;
+    return flags & MREMAP_MAYMOVE ? move_anywhere(address, length, new_length, flags) : result;
+}
+
+// EFAULT: the memory is of several mappings.
+static long remap_tracked(uint64_t address, uint64_t length, uint64_t new_length, int flags, uint64_t wanted) {
+    if (flags & MREMAP_FIXED)
+        return move(address, length, new_length, flags, wanted);
+    long result = atomic_load_explicit(&scp_lazy_regions, memory_order_relaxed)
+                      ? move(address, length, new_length, flags, wanted)
+                      : scp_call(SYS_mremap, address, length, new_length, flags, wanted);
+    bool grows = length > 0 && new_length >= length && !(flags & ~MREMAP_MAYMOVE);
+    return result == -EFAULT && grows ? grow(address, length, new_length, flags) : result;
+}
+
 EXPORT void *mremap(void *address, size_t length, size_t new_length, int flags, ...) {
     void *wanted = NULL;
     if (flags & MREMAP_FIXED) {
@@ -179,8 +215,13 @@ EXPORT void *mremap(void *address, size_t length, size_t new_length, int flags, 
         wanted = va_arg(rest, void *);
         va_end(rest);
     }
-    long result = atomic_load_explicit(&scp_lazy_regions, memory_order_relaxed)
-                      ? move((uint64_t)(uintptr_t)address, length, new_length, flags, (uint64_t)(uintptr_t)wanted)
-                      : scp_call(SYS_mremap, address, length, new_length, flags, wanted);
+    uint64_t from = (uint64_t)(uintptr_t)address, to = (uint64_t)(uintptr_t)wanted;
+    long result;
+    if (atomic_load_explicit(&scp_memory_tracked, memory_order_relaxed))
+        result = remap_tracked(from, length, new_length, flags, to);
+    else if (atomic_load_explicit(&scp_lazy_regions, memory_order_relaxed))
+        result = move(from, length, new_length, flags, to);
+    else
+        result = scp_call(SYS_mremap, address, length, new_length, flags, wanted);
     return (void *)fail(result);
 }

@@ -33,8 +33,9 @@ class Computation:
                                 SCP_TEST_GO=self.go, TMPDIR=folder, LC_ALL="C.UTF-8")
         for name in [name for name in self.environment if name.startswith("SWIFTCP_") and name != "SWIFTCP_BUILD"]:
             del self.environment[name]
-        if "SCP_TEST_SNAPSHOT" in os.environ:
-            self.environment["SWIFTCP_SNAPSHOT"] = os.environ["SCP_TEST_SNAPSHOT"]
+        for name in ("SNAPSHOT", "INCREMENTAL"):
+            if "SCP_TEST_" + name in os.environ:
+                self.environment["SWIFTCP_" + name] = os.environ["SCP_TEST_" + name]
         self.environment.update(environment or {})
         self.output, self.errors = Output("stdout"), Output("stderr")
         self.process = None  # swiftcp_launch's successor, or swiftcp_restart
