@@ -67,12 +67,14 @@ struct Babysitter: ~Copyable {
         if !isRestored, let failure = child.arrivals.failure { throw end(failure) }
         if isRestored, options.background, verifier.isDone { return leave() }
         if !isRestored, Instant.now >= deadline { throw giveUp("it did not come back to life in time") }
-        if isRestored, events.isEmpty, let damage = try verifySome() { throw giveUp(damage, status: 4) }
+        if isRestored, events.isEmpty { try verifySome() }
         return nil
     }
 
-    private mutating func verifySome() throws(RestartError) -> String? {
-        do throws(ImageError) { return try verifier.step() } catch { throw RestartError(error) }
+    private mutating func verifySome() throws(RestartError) {
+        do throws(ImageError) { try verifier.step() } catch {
+            throw end(RestartError("\(error.description); the program was ended", status: error.exitStatus))
+        }
     }
 
     /// Milliseconds.
@@ -151,7 +153,7 @@ extension Babysitter {
     /// Processes that live on may use memory that has not been compared yet, and nobody would do it later.
     private mutating func verifyForOthers() throws(RestartError) {
         while !verifier.isDone, child.pids.contains(where: { $0 != child.pid && kill($0, 0) == 0 }) {
-            if let damage = try verifySome() { throw giveUp(damage, status: 4) }
+            try verifySome()
         }
     }
 
@@ -181,8 +183,8 @@ extension Babysitter {
         return ExitStatus.done
     }
 
-    private mutating func giveUp(_ why: String, status: Int32 = ExitStatus.failed) -> RestartError {
-        end(RestartError("\(set.selectionName): \(why)", status: status))
+    private mutating func giveUp(_ why: String) -> RestartError {
+        end(RestartError("\(set.selectionName): \(why)"))
     }
 
     /// Ends all there is.

@@ -1,9 +1,11 @@
 import CSwiftCP
 import ImageFormat
 
-/// Compares the checksums of memory that was mapped from the images, while the program already runs.
+/// Compares the checksums of memory that no restorer reads: what was mapped from the images, while the program already
+/// runs; and before that what the program gets from elsewhere.
 struct LazyVerifier {
     private let images: [Image]
+    private let readers: [ContentReader]
     private var rest: ArraySlice<(image: Int, block: Int)>
     private let scratch = Scratch()
     /// Blocks (at most 1 MiB each) compared in one step.
@@ -12,26 +14,26 @@ struct LazyVerifier {
     /// - Parameter blocks: of each image.
     init(_ images: [Image], blocks: [[Int]]) {
         self.images = images
+        readers = images.map { ContentReader($0) }
         rest = blocks.enumerated().flatMap { image, blocks in blocks.map { (image, $0) } }[...]
     }
 
     var isDone: Bool { rest.isEmpty }
 
-    /// Compares some more. Returns what is wrong; nil = nothing so far.
-    mutating func step() throws(ImageError) -> String? {
+    /// Compares some more. Throws kind `damaged` when a checksum is wrong.
+    mutating func step() throws(ImageError) {
         for (number, index) in rest.prefix(Self.perStep) {
             let image = images[number]
             let block = image.blocks[index]
             let bytes = scratch.first(Int(block.stored_length))
-            try image.holder(of: block).file.read(into: bytes, at: block.offset)
+            try readers[number].read(block, into: bytes)
             guard scp_block_checksum(bytes.baseAddress, bytes.count) == block.checksum else {
                 rest = []
                 let address = String(block.address, radix: 16)
-                return "the image is damaged: wrong checksum of the memory at 0x\(address); the program was ended"
+                throw ImageError(.damaged, image.path, "the checksum of the memory at 0x\(address) is wrong")
             }
         }
         rest = rest.dropFirst(Self.perStep)
-        return nil
     }
 }
 

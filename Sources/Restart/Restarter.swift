@@ -51,7 +51,15 @@ public struct Restarter {
         settings.checkpointDirectory = checkpointDirectory()
         let plans = Plans(
             memories: try memoryPlans(made, shared, kernel), kernel: kernel, places: places, restorer: restorer)
+        try verifySpared(plans.memories)
         return try bringBack(plans, made, shared, tree, settings)
+    }
+
+    private func verifySpared(_ memories: [MemoryPlan]) throws(RestartError) {
+        var verifier = LazyVerifier(set.images, blocks: memories.map(\.sparedBlocks))
+        do throws(ImageError) {
+            while !verifier.isDone { try verifier.step() }
+        } catch { throw RestartError(error) }
     }
 
     private func checkNewIds() throws(RestartError) {

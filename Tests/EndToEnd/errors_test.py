@@ -12,7 +12,7 @@ import threading
 from harness import build
 from harness.build import compile_c, tool
 from harness.case import Suite
-from harness.computation import Computation
+from harness.computation import Computation, restart_options
 from harness.errors import Failed, Skipped, check, check_equal
 from harness.imagefile import CPU_FEATURES, FORMAT_VERSION, METADATA_OFFSET, ImageFile
 from harness.waiting import wait_for
@@ -317,6 +317,21 @@ def one_bit_is_flipped(folder):
         except Failed as failure:
             raise Failed(f"bit {bit:#x} of byte {place} of {length} (metadata from {start}): {failure}") from None
         original.bytes[place] ^= bit
+    comes_back(computation)
+
+
+@suite.case(limit=120)
+def a_wrong_page_is_told_whether_the_restart_needs_it_or_not(folder):
+    """Most of a small program's image are pages of libraries, which a restart takes from their files."""
+    computation, image = killed_with_image(folder)
+    damaged = ImageFile(image)
+    target = os.path.join(folder, "damaged.swiftcp")
+    metadata = struct.unpack_from("<Q", damaged.bytes, damaged.header + METADATA_OFFSET)[0]
+    for number, place in enumerate(range(4096 + 7, metadata, (metadata - 4096) // 8)):
+        damaged.bytes[place] ^= 4
+        damaged.write(target)
+        damaged.bytes[place] ^= 4
+        check_error(restart(computation, target, *restart_options(number)), 4, [], "restart")
     comes_back(computation)
 
 
