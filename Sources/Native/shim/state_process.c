@@ -55,6 +55,15 @@ static int refuse_thread(struct scp_checkpoint *checkpoint, uint32_t tid, const 
     return scp_fail(checkpoint, ENOTSUP, "thread ", scp_number(tid).text, why, (char *)NULL);
 }
 
+static int refuse_traced(struct scp_checkpoint *checkpoint, uint32_t tid, uint64_t tracer) {
+    char path[64], name[64];
+    scp_concat(path, sizeof path, "/proc/", scp_number(tracer).text, "/comm", (char *)NULL);
+    long length = scp_read_small(path, name, sizeof name);
+    name[length > 0 ? length - 1 : 0] = '\0'; // it ends with a line feed
+    return scp_fail(checkpoint, EBUSY, "thread ", scp_number(tid).text, " is traced by process ",
+                    scp_number(tracer).text, " (", name, "), a debugger or the like; detach it first", (char *)NULL);
+}
+
 // A container's own filter is there again after a restart in that container; the program's would not be.
 static int check_thread(void *argument, uint32_t tid) {
     struct scp_checkpoint *checkpoint = argument;
@@ -69,8 +78,7 @@ static int check_thread(void *argument, uint32_t tid) {
     const char *tracer = scp_status_field(status, "TracerPid");
     uint64_t pid = scp_parse_decimal(&tracer);
     if (pid != 0)
-        return scp_fail(checkpoint, EBUSY, "thread ", scp_number(tid).text, " is traced by process ",
-                        scp_number(pid).text, " (a debugger or strace); detach it first", (char *)NULL);
+        return refuse_traced(checkpoint, tid, pid);
     if (tid == scp_own_pid && *scp_status_field(status, "State") == 'Z')
         return refuse_thread(checkpoint, tid,
                              " is the main thread and has ended while others run: such a program cannot be saved yet");
