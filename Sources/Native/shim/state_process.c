@@ -21,8 +21,6 @@
 #define PR_GET_TID_ADDRESS_ 40
 #define PATH_BYTES 4200
 
-static uint32_t filters_at_start; // seccomp filters that the program's surroundings gave it
-
 static struct { // for the restart
     uint32_t personality;
     int32_t dumpable, child_subreaper, transparent_huge_pages_disabled, write_exec_refused, memory_merge, io_flusher;
@@ -45,10 +43,9 @@ static uint32_t filters(const char *status) {
     return *count ? (uint32_t)scp_parse_decimal(&count) : 1;
 }
 
-void scp_process_setup(void) {
+uint64_t scp_process_filters(void) {
     char status[4096];
-    if (scp_read_small("/proc/self/status", status, sizeof status) > 0)
-        filters_at_start = filters(status);
+    return scp_read_small("/proc/self/status", status, sizeof status) > 0 ? filters(status) : 0;
 }
 
 static int refuse_thread(struct scp_checkpoint *checkpoint, uint32_t tid, const char *why) {
@@ -73,7 +70,7 @@ static int check_thread(void *argument, uint32_t tid) {
     scp_concat(path, sizeof path, "/proc/self/task/", scp_number(tid).text, "/status", (char *)NULL);
     if (scp_read_small(path, status, sizeof status) < 0)
         return 0; // has ended
-    if (*scp_status_field(status, "Seccomp") == '1' || filters(status) > filters_at_start)
+    if (*scp_status_field(status, "Seccomp") == '1' || filters(status) > scp_surroundings_filters())
         return refuse_thread(checkpoint, tid, " has confined itself with seccomp: such filters cannot be saved");
     const char *tracer = scp_status_field(status, "TracerPid");
     uint64_t pid = scp_parse_decimal(&tracer);
@@ -257,7 +254,6 @@ static void restore_flag(int get, int set, int32_t wanted, const char *what) {
 }
 
 void scp_process_restore(void) {
-    scp_process_setup(); // the filters of these surroundings
     if ((uint32_t)scp_call(SYS_geteuid) != kept.euid || (uint32_t)scp_call(SYS_getegid) != kept.egid)
         scp_arrival_warn(0, "the program now runs with other rights than when it was saved, as user ",
                          scp_number(kept.euid).text);
