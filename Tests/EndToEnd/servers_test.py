@@ -1,5 +1,6 @@
-"""Servers and their clients, inside and outside; and a debugger, which is refused."""
+"""Servers and their clients, inside and outside; what surrounds a program; and a debugger, which is refused."""
 
+import ctypes
 import os
 import re
 import shutil
@@ -108,6 +109,46 @@ def a_server_goes_on_with_its_inner_client_and_the_outer_one_is_cut(folder):
     wait_for(lambda: len(again.ask("CLIENT LIST").splitlines()) == 2, 30, "the server to drop the connection that is cut")
     rounds = 1500 * 5
     computation.expect(f"RESULT {rounds} {rounds * (rounds + 1) // 2}", limit=120)
+    check_equal(computation.wait(), 0, "exit status")
+
+
+# ---- what a program is started in ------------------------------------------------------------------------------------------
+
+WAITER = """
+import os, time
+print("READY", flush=True)
+while not os.path.exists(os.environ["SCP_TEST_GO"]):
+    time.sleep(0.01)
+print("PASS", flush=True)
+"""
+
+
+def confine():
+    """In the child that becomes swiftcp_launch: a landlock domain and a session keyring."""
+    libc = ctypes.CDLL(None)
+    rights = (ctypes.c_uint64 * 1)(1 << 6)  # devices may not be made
+    ruleset = libc.syscall(444, rights, 8, 0)
+    if ruleset >= 0:
+        libc.prctl(38, 1, 0, 0, 0)
+        libc.syscall(446, ruleset, 0)
+        os.close(ruleset)
+    libc.syscall(250, 1, None)
+
+
+@suite.case(limit=120)
+def landlock_rules_and_keyring_of_the_surroundings_are_no_hindrance(folder):
+    needs("/usr/bin/python3")
+    computation = Computation(folder)
+    computation.launch(["/usr/bin/python3", "-c", WAITER], preexec_fn=confine)
+    computation.expect("READY")
+    for _ in range(2):
+        computation.checkpoint()
+        computation.kill9()
+        computation.restart()
+        computation.restored()
+    computation.checkpoint()
+    computation.release()
+    computation.expect("PASS")
     check_equal(computation.wait(), 0, "exit status")
 
 
