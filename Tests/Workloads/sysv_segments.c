@@ -39,7 +39,8 @@ static void check_segment(const char *name, int id, size_t pages, size_t page, i
 
 int main(void) {
     key_t key = 0x5c000000 | (getpid() & 0xffffff);
-    int told[2], numbered = make(IPC_PRIVATE, PAGES), keyed = make(key, PAGES), removed = make(IPC_PRIVATE, PAGES), sparse;
+    int told[2], numbered = make(IPC_PRIVATE, PAGES), keyed = make(key, PAGES), removed = make(IPC_PRIVATE, PAGES),
+                 sparse;
     put(numbered, 3, 1);
     put(keyed, 0, 2);
     workload_check(shmctl(removed, IPC_RMID, NULL) == 0);

@@ -112,12 +112,12 @@ struct scp_ipc_object *scp_ipc_add(enum scp_ipc_kind kind, uint32_t id, const st
     if (!object)
         return NULL;
     *object = (struct scp_ipc_object){.next = saved,
-                              .kind = kind,
-                              .id = (int32_t)id,
-                              .key = rights->__key,
-                              .mode = rights->mode & 0777,
-                              .uid = rights->uid,
-                              .gid = rights->gid};
+                                      .kind = kind,
+                                      .id = (int32_t)id,
+                                      .key = rights->__key,
+                                      .mode = rights->mode & 0777,
+                                      .uid = rights->uid,
+                                      .gid = rights->gid};
     saved = object;
     return object;
 }
@@ -160,7 +160,8 @@ static int save_semaphores(struct scp_checkpoint *checkpoint, uint32_t id) {
     struct semid_ds set;
     if (semaphore_state((int32_t)id, &set) != 0)
         return 0;
-    struct scp_ipc_object *object = scp_ipc_add(SCP_IPC_SEMAPHORES, id, &set.sem_perm, set.sem_nsems * sizeof(unsigned short));
+    struct scp_ipc_object *object =
+        scp_ipc_add(SCP_IPC_SEMAPHORES, id, &set.sem_perm, set.sem_nsems * sizeof(unsigned short));
     long result = object ? scp_call(SYS_semctl, id, 0, GETALL, object->values) : -ENOMEM;
     if (object)
         object->count = set.sem_nsems;

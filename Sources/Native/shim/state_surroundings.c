@@ -25,9 +25,7 @@
 #define LAYERS_LIMIT 100 // more than any kernel allows
 #define ADMINISTRATOR (1ull << 21) // CAP_SYS_ADMIN: enters a domain without no-new-privileges
 
-static struct {
-    uint64_t filters, free_layers, keyring;
-} start;
+static struct { uint64_t filters, free_layers, keyring; } start;
 
 // ---- landlock -------------------------------------------------------------------------------------------------------
 

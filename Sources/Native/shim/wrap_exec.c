@@ -32,7 +32,7 @@ static const char *found[KEPT]; // by the constructor; NULL: was not there, or t
 static const char *kept[KEPT]; // the same until a restart
 static const char *const kept_names[KEPT] = {"LD_PRELOAD=",       SCP_ENV_COORDINATOR "=", SCP_ENV_COMPUTATION "=",
                                              SCP_ENV_CKPTDIR "=", SCP_ENV_SIGNAL "=",      SCP_ENV_AUTO "=",
-                                             SCP_ENV_STREAMS "=",  SCP_ENV_SURROUNDINGS "="};
+                                             SCP_ENV_STREAMS "=", SCP_ENV_SURROUNDINGS "="};
 
 void scp_exec_setup(void) {
     size_t used = 0;
