@@ -51,7 +51,7 @@ int32_t crestart_number(const struct crestart_tables *tables, uint32_t object) {
 int crestart_stream(const struct crestart_descriptors *made, uint32_t object) {
     const struct scp_object *entry = &made->tables.objects[object];
     int lowest = made->lowest[object] <= 2 ? made->lowest[object] : -1;
-    uint64_t bits = entry->kind == SCP_OBJECT_OUTSIDE ? entry->value[SCP_STREAM_VALUE] & 7 : 0;
+    uint64_t bits = entry->kind == SCP_OBJECT_OUTSIDE ? scp_stream_bits(entry) : 0;
     uint64_t fitting = bits & ((entry->status & O_ACCMODE) == O_RDONLY   ? 1
                                : (entry->status & O_ACCMODE) == O_WRONLY ? 6
                                                                          : 7);

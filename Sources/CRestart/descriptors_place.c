@@ -165,7 +165,7 @@ static bool keeps_stream(const struct placing *placing, const struct scp_descrip
     bool terminal = entry->kind == SCP_OBJECT_TERMINAL && made->options.terminal == CRESTART_TERMINAL_CURRENT;
     if (!terminal && entry->kind != SCP_OBJECT_OUTSIDE)
         return false;
-    uint64_t streams = terminal ? 0 : entry->value[SCP_STREAM_VALUE] & 7;
+    uint64_t streams = terminal ? 0 : scp_stream_bits(entry);
     if (streams != 0 && descriptor->number <= 2 && !(streams >> descriptor->number & 1))
         return false; // it was put there by the program itself (2>&1)
     int lowest = terminal ? made->lowest[descriptor->object] : crestart_stream(made, descriptor->object);

@@ -78,8 +78,9 @@ int crestart_finish_socket(struct crestart_descriptors *made, uint32_t object) {
             return failed(made, object, -result, "the datagram socket cannot be connected again");
     }
     int result = is_unix(entry) ? 0 : listen_again(made, object);
-    // A connection keeps it: should the program be killed, its addresses can be had again at once.
-    if (!is_unix(entry) && entry->kind != SCP_OBJECT_SOCKET_PAIR) {
+    // Connections and listeners keep it: should the program be killed, their addresses can be had again at once.
+    if (!is_unix(entry) && entry->kind != SCP_OBJECT_SOCKET_PAIR &&
+        entry->value[SCP_SOCKET_STATE] != SCP_SOCKET_LISTENING) {
         int reuse = crestart_recorded(&made->tables, object, SOL_SOCKET, SO_REUSEADDR);
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
     }

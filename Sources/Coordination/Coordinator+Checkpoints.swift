@@ -67,7 +67,7 @@ extension Coordinator {
     }
 
     /// Who is stopped cannot be asked for anything: better to say so than to wait for the time limit.
-    private mutating func checkedForStopped(_ id: String, _ pids: [Int32]) {
+    private mutating func checkedForStopped(_ id: String, _ pids: [Int32], _ debugger: String?) {
         guard let computation = computations[id], let checkpoint = computation.checkpoint,
             checkpoint.phase == .preparing
         else { return }
@@ -76,8 +76,9 @@ extension Coordinator {
             let labels = computation.workersInOrder.filter { pids.contains($0.pid) }.map(\.label)
             return failCheckpoint(
                 id, EAGAIN,
-                "\(labels.prefix(4).joined(separator: ", ")) is stopped (by Ctrl+Z, SIGSTOP or a debugger);"
-                    + " continue it first (fg, kill -CONT)")
+                "\(labels.prefix(4).joined(separator: ", ")) is stopped"
+                    + (debugger.map { " by \($0), a debugger or the like; detach it first" }
+                        ?? " (by Ctrl+Z or SIGSTOP); continue it first (fg, kill -CONT)"))
         }
         beginDisk(
             .prepare(
@@ -114,7 +115,7 @@ extension Coordinator {
         switch outcome {
         case .prepared(let folder, let generation, let partial): prepared(id, folder, generation, partial)
         case .recalled(let settings): recalled(id, token, settings)
-        case .stopped(let pids): checkedForStopped(id, pids)
+        case .stopped(let pids, let debugger): checkedForStopped(id, pids, debugger)
         case .measured(let bytes): measured(id, bytes)
         case .strays(let strays): scanned(id, token, strays)
         case .inspected(let strays): inspected(id, token, strays)

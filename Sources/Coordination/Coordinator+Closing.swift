@@ -105,7 +105,7 @@ extension Coordinator {
         failCheckpoint(
             id, ENOTSUP,
             "\(stray.label)\(family) belongs to the computation, but cannot be checkpointed: \(reason); the program runs"
-                + " on; try again when it has ended")
+                + " on; try again when it has \(stray.obstacle == .stopped ? "been continued" : "ended")")
     }
 
     /// A process that was waited for.
@@ -124,6 +124,7 @@ extension Stray {
         case .otherUser: "it runs as another user (setuid?), who cannot reach this coordinator"
         case .withoutThread:
             "it has no thread of SwiftCP's, since it was made by a raw clone system call instead of fork()"
+        case .stopped: "it is stopped (by Ctrl+Z, SIGSTOP or a debugger)"
         case nil:
             "it has no SwiftCP library in it (statically linked, setuid or started with a cleaned environment)"
         }

@@ -91,7 +91,8 @@ public enum DiskOutcome: Equatable, Sendable {
     case prepared(folder: String, generation: UInt32, partial: String)
     case recalled(ComputationSettings?)
     case measured(UInt64)
-    case stopped([Int32])
+    /// `debugger`: who holds the first of them that is held by one.
+    case stopped([Int32], debugger: String? = nil)
     case strays([Stray])
     /// Those whose program will never connect, each with its obstacle.
     case inspected([Stray])

@@ -16,7 +16,9 @@ public enum GenerationStore {
             case .recall(let directory, let id):
                 let folder = (try? existingFolder(directory, id)) ?? nil
                 return .recalled(folder.flatMap { ComputationSettings.read(directory + "/" + $0) })
-            case .findStopped(let pids): return .stopped(pids.filter(ProcessTable.isStopped))
+            case .findStopped(let pids):
+                let stopped = pids.filter(ProcessTable.isStopped)
+                return .stopped(stopped, debugger: stopped.lazy.compactMap(ProcessTable.debugger).first)
             case .scan(let query): return ProcessScan().carryOut(query)
             case .inspect(let pids): return .inspected(ProcessScan.inspect(pids))
             case .assign(let processes): return Sharing.carryOut(processes)

@@ -25,6 +25,8 @@ public struct Stray: Equatable, Sendable {
         case staticallyLinked, otherUser
         /// SwiftCP's library is there, but not its thread: made by a raw clone, or just being born.
         case withoutThread
+        /// By job control or a debugger, before it could say HELLO.
+        case stopped
     }
 
     /// As this host sees it.
@@ -110,7 +112,7 @@ final class ProcessScan {
         stray.isMarked = environment.map { Self.holds($0, marker) } ?? false
         guard stray.isMarked || members.contains(stat.parent) else { return .foreign }
         if Self.isTool(pid) { return .gone }
-        stray.obstacle = obstacle(pid)
+        stray.obstacle = obstacle(pid, stat)
         return .stray(stray)
     }
 
@@ -131,8 +133,8 @@ final class ProcessScan {
         return ["swiftcp_launch", "swiftcp_restart", "swiftcp_coordinator"].contains(Path.name(path))
     }
 
-    private func obstacle(_ pid: Int32) -> Stray.Obstacle? {
-        programsObstacle(pid) ?? (Self.lacksThread(pid) ? .withoutThread : nil)
+    private func obstacle(_ pid: Int32, _ stat: ProcessStat) -> Stray.Obstacle? {
+        programsObstacle(pid) ?? (stat.isStopped ? .stopped : nil) ?? (Self.lacksThread(pid) ? .withoutThread : nil)
     }
 
     /// What a look at the program alone tells.
@@ -190,6 +192,7 @@ struct ProcessStat {
     let name: String
     let parent: Int32
     let isZombie: Bool
+    let isStopped: Bool
     let isKernelThread: Bool
     /// Its memory has a place for an environment: it is past its exec, or may not be looked at.
     let hasEnvironment: Bool
@@ -214,6 +217,7 @@ struct ProcessStat {
         name = String(decoding: bytes[(open + 1)..<close], as: UTF8.self)
         self.parent = Int32(truncatingIfNeeded: parent)
         isZombie = state == UInt8(ascii: "Z") || state == UInt8(ascii: "X")
+        isStopped = state == UInt8(ascii: "T") || state == UInt8(ascii: "t")
         isKernelThread = flags & 0x0020_0000 != 0  // PF_KTHREAD
         hasEnvironment = field(51).map { $0 != 0 } ?? true
     }

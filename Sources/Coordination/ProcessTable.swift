@@ -29,6 +29,17 @@ enum ProcessTable {
         return process.state == "stopped"
     }
 
+    /// Who traces the process: "process 12 (gdb)".
+    static func debugger(of pid: Int32) -> String? {
+        guard let bytes = try? Files.read("/proc/\(pid)/status", limit: 1 << 16),
+            let line = String(decoding: bytes, as: UTF8.self).split(separator: "\n").first(where: {
+                $0.hasPrefix("TracerPid:")
+            }), let tracer = line.split(separator: "\t").last.flatMap({ Int32($0) }), tracer > 0
+        else { return nil }
+        let name = (try? Files.read("/proc/\(tracer)/comm", limit: 64)) ?? []
+        return "process \(tracer) (\(String(decoding: name.filter { $0 != 10 }, as: UTF8.self)))"
+    }
+
     static func stateName(_ letter: Substring) -> String {
         switch letter {
         case "R": "running"

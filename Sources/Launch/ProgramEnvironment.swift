@@ -20,7 +20,7 @@ struct ProgramEnvironment {
                 (SCP_ENV_COORDINATOR, coordinator), (SCP_ENV_COMPUTATION, computation),
                 (SCP_ENV_CKPTDIR, checkpointDirectory), (SCP_ENV_SIGNAL, String(signal)),
                 (SCP_ENV_AUTO, autoSignals.isEmpty ? nil : autoSignals.map(String.init).joined(separator: ",")),
-                (SCP_ENV_STREAMS, streams),
+                (SCP_ENV_STREAMS, streams), (SCP_ENV_SURROUNDINGS, SCP_SURROUNDINGS_UNKNOWN),
             ]
         }
 

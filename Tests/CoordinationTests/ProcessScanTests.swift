@@ -109,6 +109,7 @@ struct ProcessScanTests {
         let thread = try #require(ProcessStat(parsing: Array("2 (kthreadd) S 0 0 0 0 -1 2129984 0".utf8)))
         #expect(thread.isKernelThread)
         #expect(try #require(ProcessStat(parsing: Array("3 (x) Z 1 0 0 0 -1 0 0".utf8))).isZombie)
+        #expect(try #require(ProcessStat(parsing: Array("3 (x) T 1 0 0 0 -1 0 0".utf8))).isStopped)
         for text in ["", "12", "12 (a", "12 )a( S 1", "12 (a) S"] {
             #expect(ProcessStat(parsing: Array(text.utf8)) == nil)
         }

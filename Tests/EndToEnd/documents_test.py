@@ -13,7 +13,7 @@ import subprocess
 
 from harness import build
 from harness.case import Suite
-from harness.errors import Failed, Skipped
+from harness.errors import Failed, Skipped, check
 from harness.output import Output
 from harness.waiting import TimedOut, wait_for
 
@@ -111,3 +111,44 @@ for page in pages():
     for number, lines in blocks(page):
         suite.add(f"{os.path.relpath(page, build.ROOT)}:{number}", run_block(lines), limit=120, needs="root"
                   if build.is_root() else "user")
+
+
+# ---- the table of what is supported ----------------------------------------------------------------------------------------
+
+
+def claims(page):
+    """The rows of tables whose last column is headed "tests": (line number, names in that column)."""
+    named = False
+    with open(page, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+            if not line.startswith("|"):
+                named = False
+            elif cells[-1] == "tests":
+                named = True
+            elif named and not cells[-1].startswith("--"):
+                yield number, cells, re.findall(r"`([^`]+)`", cells[-1])
+
+
+def known_tests():
+    programs = os.path.join(build.ROOT, "Tests", "Programs", "programs.py")
+    with open(programs, encoding="utf-8") as file:
+        names = set(re.findall(r"(?:Program|c_program|mpi_program|at_terminal)\(\"(\w+)\"", file.read()))
+    names |= {os.path.basename(path)[:-len(".c")] for path in glob.glob(os.path.join(build.ROOT, "Tests", "Workloads", "*.c"))}
+    return names | {os.path.basename(path)[:-len("_test.py")] for path in glob.glob(os.path.join(build.HERE, "*_test.py"))}
+
+
+def every_row_of_the_support_table_names_its_tests(folder):
+    rows = list(claims(SUPPORT))
+    check(len(rows) > 40, f"only {len(rows)} rows of tables with a column of tests")
+    known = known_tests()
+    for number, cells, names in rows:
+        check(cells[1] in ("kept", "option", "refused", "outside"), f"support.md:{number}: state {cells[1]!r}")
+        check(names or cells[1] == "outside", f"support.md:{number}: no test is named")
+        unknown = [name for name in names if name not in known]
+        check(not unknown, f"support.md:{number}: there is no test {unknown}")
+
+
+SUPPORT = os.path.join(build.ROOT, "Docs", "support.md")
+if os.path.exists(SUPPORT):  # not in the copy that the ordinary user works with
+    suite.case()(every_row_of_the_support_table_names_its_tests)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+POSTGRES = "/usr/lib/postgresql/15/bin"
 JAVA = "/usr/lib/jvm/java-17-openjdk-amd64/bin"
 
 
@@ -71,10 +72,24 @@ def write_lines(bin_folder, work, scale):
         os.symlink(path, link)
 
 
-def mpi_program(name, start, kind, environment=()):
-    output = "mpi_ring_" + kind
-    return Program(name, ("/usr/bin/" + start, "-n", "4", "{bin}/" + output),
-                   build=("mpicc." + kind, "-O2", "-o", "{bin}/" + output, here("mpi_ring.c")),
+def make_database(bin_folder, work, scale):
+    """A copy of a cluster that initdb and pgbench have made once for this user."""
+    template = os.path.join(bin_folder, f"database-{os.geteuid()}")
+    if not os.path.exists(template):
+        making = f"{template}.{os.getpid()}"
+        done = subprocess.run(["/bin/bash", here("postgres_init.sh"), making], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode != 0:
+            raise OSError(f"no database: {done.stdout[-300:]} {done.stderr[-300:]}")
+        os.rename(making, template)
+    shutil.copytree(template, os.path.join(work, "data"))
+
+
+def mpi_program(name, start, kind, environment=(), script=None):
+    """The ring, over the shared memory and sockets that the library chooses, or a script says."""
+    output = "{bin}/mpi_ring_" + kind
+    words = ("/bin/bash", here(script), kind, output) if script else ("/usr/bin/" + start, "-n", "4", output)
+    return Program(name, words, build=("mpicc." + kind, "-O2", "-o", output, here("mpi_ring.c")),
                    packages={"mpich": ("mpich", "libmpich-dev"), "openmpi": ("openmpi-bin", "libopenmpi-dev")}[kind],
                    needs=("/usr/bin/" + start, "/usr/bin/mpicc." + kind), environment=environment)
 
@@ -135,6 +150,8 @@ PROGRAMS = [
             needs=("/usr/bin/redis-server", "/usr/bin/redis-cli"), scale=3.0, deep=6.0),
     Program("make", ("/bin/bash", here("make.sh")), packages=("make", "gcc", "libc6-dev"), needs=("make", "gcc"), deep=3.0),
     Program("nginx", ("/bin/bash", here("nginx.sh")), packages=("nginx-light", "python3"), needs=("/usr/sbin/nginx",)),
+    Program("postgres", ("/bin/bash", here("postgres.sh")), packages=("postgresql-15",),
+            needs=(POSTGRES + "/initdb", POSTGRES + "/pgbench"), prepare=make_database, ordinary_user=True),
     # At terminals of the computation.
     at_terminal("bash_i", "bash", "/bin/bash"),
     at_terminal("script", "script", "/usr/bin/script", packages=("bsdutils",)),
@@ -144,6 +161,8 @@ PROGRAMS = [
     at_terminal("screen", "screen", "/usr/bin/screen", packages=("screen",)),
     mpi_program("mpich", "mpiexec.mpich", "mpich"),
     mpi_program("openmpi", "mpiexec.openmpi", "openmpi", environment=OPENMPI),
+    mpi_program("mpich_tcp", "mpiexec.mpich", "mpich", script="mpi_tcp.sh"),
+    mpi_program("openmpi_tcp", "mpiexec.openmpi", "openmpi", script="mpi_tcp.sh"),
     Program("parallel", ("/bin/bash", here("parallel.sh")), packages=("parallel",), needs=("/usr/bin/parallel",)),
     Program("python_subprocess", ("/usr/bin/python3", here("subprocesses.py")), packages=PYTHON,
             needs=("/usr/bin/python3",)),

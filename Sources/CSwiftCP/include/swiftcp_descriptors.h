@@ -80,10 +80,11 @@ enum scp_socket_state {
 enum scp_socket_flag {
     SCP_SOCKET_RESET = 1u << 0, // ECONNRESET is due when the queue has been read
     SCP_SOCKET_ACCEPTED = 1u << 1, // the accepting end of a connection (the other one connects)
+    SCP_SOCKET_STREAM_SHIFT = 8, // from this bit on: what others have in SCP_STREAM_VALUE
 };
 // A file, pipe or socket that was a standard stream at the launch (or of swiftcp_restart) is one still, whatever its number:
 // in this value bit n says that it stood at n.
-#define SCP_STREAM_VALUE 9
+#define SCP_STREAM_VALUE 9 // of a socket: in its flags
 enum scp_queue_value {
     SCP_QUEUE_MESSAGES = 0, // how many it holds at most
     SCP_QUEUE_BYTES = 1, // of a message at most
@@ -121,6 +122,13 @@ struct scp_object {
     uint64_t identity; // equal for one description in all images of a generation; 0 = this process's alone
 };
 _Static_assert(sizeof(struct scp_object) == 176, "object crosses a file");
+
+// Which standard streams the object was, as bits.
+static inline uint64_t scp_stream_bits(const struct scp_object *object) {
+    if ((object->mode & 0170000) == 0140000 /* S_IFSOCK */)
+        return object->value[SCP_SOCKET_FLAGS] >> SCP_SOCKET_STREAM_SHIFT & 7;
+    return object->value[SCP_STREAM_VALUE] & 7;
+}
 
 struct scp_descriptor {
     int32_t number;

@@ -260,5 +260,9 @@ _Static_assert(sizeof(struct scp_request) == 80, "request crosses a process");
 // What stood at 0, 1 and 2 at the launch: DEVICE:INODE of each, as stat(2) has them, comma-separated; 0:0 = nothing. A shell
 // moves its streams to other numbers while a command with a redirection runs.
 #define SCP_ENV_STREAMS "SWIFTCP_STREAMS"
+// What the launched program was confined by: seccomp filters, landlock layers that may still be added, session keyring, decimal,
+// with colons. Unknown when it is started: its shim writes over it.
+#define SCP_ENV_SURROUNDINGS "SWIFTCP_SURROUNDINGS"
+#define SCP_SURROUNDINGS_UNKNOWN "?????????????????????????????????????????????"
 
 #endif

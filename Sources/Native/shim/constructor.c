@@ -93,6 +93,7 @@ __attribute__((constructor)) static void start(void) {
         return;
     scp_own_pid = (uint32_t)scp_call(SYS_getpid);
     scp_state_thread_setup();
+    scp_surroundings_setup(getenv(SCP_ENV_SURROUNDINGS));
     scp_children_setup();
     if (scp_checkpoint_thread_start() < 0)
         return;

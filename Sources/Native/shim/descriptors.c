@@ -220,7 +220,7 @@ static uint64_t stream_bits(const struct scp_object *object) {
 }
 
 bool scp_is_standard_stream(const struct scp_descriptor_work *work, uint32_t object) {
-    if (scp_object_at(work, object)->value[SCP_STREAM_VALUE] != 0)
+    if (scp_stream_bits(scp_object_at(work, object)) != 0)
         return true;
     for (size_t i = 0; i < work->entries.count; i++) {
         const struct scp_entry *entry = scp_vector_at(&work->entries, i);

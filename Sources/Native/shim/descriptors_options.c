@@ -176,6 +176,7 @@ int scp_socket_describe(struct scp_descriptor_work *work, struct scp_source *sou
     struct scp_vector text;
     if (scp_vector_open(&text, 1, 1024) != 0)
         return scp_fail(work->checkpoint, ENOMEM, "no memory for a socket's options", NULL);
+    object->value[SCP_SOCKET_FLAGS] |= object->value[SCP_STREAM_VALUE] << SCP_SOCKET_STREAM_SHIFT;
     object->value[SCP_SOCKET_FILE_MODE] = file_mode(source->descriptor);
     long fresh = scp_call(SYS_socket, object->value[SCP_SOCKET_DOMAIN], object->value[SCP_SOCKET_TYPE] | SOCK_CLOEXEC,
                           object->value[SCP_SOCKET_PROTOCOL]);

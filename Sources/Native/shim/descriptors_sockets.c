@@ -108,7 +108,8 @@ static uint64_t shutdown_of(unsigned state, int events) {
 }
 
 // If the program is killed, its connections linger in TIME_WAIT, and a restart could not have their addresses for a minute:
-// but for those that allow it. What the program had set has been recorded. On a connected socket the option does no more.
+// but for those that allow it. What the program had set has been recorded. On a connected socket the option does no more,
+// and a listening one hands it to the connections that it will accept; nobody else can listen there anyway.
 static void allow_reuse(int descriptor) {
     int yes = 1;
     scp_call(SYS_setsockopt, descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
@@ -124,6 +125,7 @@ static int examine_tcp(struct scp_descriptor_work *work, struct scp_source *sour
         return scp_refuse(work, source->object, (int)-result, "is a TCP socket that does not tell its state");
     if (info.tcpi_state == TCP_STATE_LISTEN) {
         object->value[SCP_SOCKET_BACKLOG] = info.tcpi_sacked;
+        allow_reuse(source->descriptor);
         return info.tcpi_unacked == 0
                    ? 0
                    : scp_refuse(work, source->object, EAGAIN,

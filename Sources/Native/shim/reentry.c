@@ -78,7 +78,14 @@ static void copy_settings(const struct scp_arrival *arrival) {
         memcpy(scp_settings.checkpoint_directory, arrival->checkpoint_directory,
                sizeof scp_settings.checkpoint_directory);
     memcpy(scp_settings.streams, arrival->streams, sizeof scp_settings.streams);
-    scp_exec_renew();
+    scp_exec_renew(NULL);
+}
+
+// Not before all threads of the set have been made: a look takes a thread id.
+static void look_around(void) {
+    char surroundings[72];
+    scp_surroundings_renew(surroundings, sizeof surroundings);
+    scp_exec_renew(surroundings);
 }
 
 // The private table still is a copy of swiftcp_restart's hand-over: only the status and the go pipe matter.
@@ -184,6 +191,7 @@ void scp_checkpoint_entry(void *argument, const struct scp_arrival *arrival) {
     scp_link = (struct scp_link){-1, {-1, -1}};
     scp_link_open_poke();
     await_go();
+    look_around();
     scp_on_thread(scp_slot_at(0), finish_descriptors, working);
     result = scp_state_start();
     if (result < 0)

@@ -7,8 +7,9 @@
 //   state_timers.c     interval timers, POSIX timers
 //   state_limits.c     resource limits, umask, nice, out-of-memory score, core filter
 //   state_process.c    identity, paths, addresses, PR_* flags; refusals
+//   state_surroundings.c  seccomp, landlock, keyrings: refused where the program has added to what it was started with
 //   state_memory.c     mlockall(MCL_FUTURE)
-//   state_ipc.c        SysV message queues and semaphores
+//   state_ipc.c        SysV message queues and semaphores; state_segments.c: shared memory that nobody has attached
 //   state_undo.c       SEM_UNDO
 //   state_children.c   children: told to the coordinator; ended ones; refusals
 //
@@ -43,6 +44,9 @@ struct scp_thread_private {
     uint64_t memory_nodes[8];
     uint64_t schedule_flags, runtime, deadline, period; // struct sched_attr; ns
     uint64_t pending; // signals seen pending by the thread itself
+    uint32_t session_keyring; // serial number, 0 = none
+    bool own_keyring; // of the thread or the process
+    uint64_t free_layers; // that landlock would still allow
     uint32_t affinity; // bytes from the start of the table of CPU sets; SCP_AFFINITY_ANY = not restricted
     int32_t error; // of the first thing the thread could not restore for itself
     const char *what; // its name
@@ -106,11 +110,19 @@ void scp_limits_restore(void);
 
 // Field n of the text of /proc/PID/stat (proc(5) counts from 1), from 4 on: behind the name, which may hold anything.
 uint64_t scp_stat_field(const char *text, int field);
-void scp_process_setup(void); // in the constructor
+uint64_t scp_process_filters(void); // seccomp filters in force for the calling process
 int scp_process_prepare(struct scp_checkpoint *checkpoint, const char *status); // refusals that need no pause
 int scp_process_examine(const struct scp_examination *examination);
 void scp_process_restore(void);
 void scp_process_seal(void); // what cannot be undone and may stand in the way: write-exec refusal, dumpable
+
+// In the constructor. variable: the value of SCP_ENV_SURROUNDINGS, in place; NULL = there is none.
+void scp_surroundings_setup(char *variable);
+void scp_surroundings_renew(char *out,
+                            size_t size); // after a restart, when all threads of the set exist: the new value
+uint64_t scp_surroundings_filters(void);
+void scp_surroundings_examine_thread(struct scp_thread_private *own); // on the thread itself
+int scp_surroundings_examine(const struct scp_examination *examination);
 
 int scp_children_examine(const struct scp_examination *examination); // fills the table of zombies
 // worker.c: when quiesced, tells the coordinator of the children; refuses what parents and children cannot be saved with.

@@ -1,9 +1,11 @@
-// SysV message queues and semaphore sets. They belong to nobody: what a process of the computation has asked for by msgget or
-// semget (wrapped here: the kernel does not tell later) counts as the computation's, and one of its processes saves it.
+// SysV message queues, semaphore sets, and segments that nobody has attached. They belong to nobody: what a process of the
+// computation has asked for by msgget, semget or shmget (wrapped here: the kernel does not tell later) counts as the
+// computation's, and one of its processes saves it. Segments that are attached are memory (regions.c); state_segments.c.
 // Messages are looked at with MSG_COPY, which takes none away. Ids are kept: /proc/sys/kernel/{msg,sem}_next_id.
 // Lost: SEM_UNDO lists and the pids of last operations, which the kernel keeps to itself.
 #define _GNU_SOURCE
 #include "state.h"
+#include "state_ipc.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -18,32 +20,15 @@
 #define MSG_COPY 040000
 #endif
 
-enum kind { QUEUE = 1, SEMAPHORES = 2 };
-
 // Ids that this process, or one it is a fork of, was given: kind << 32 | id, 0 = free. Only ever added.
 static _Atomic uint64_t known[KNOWN];
 static bool foreign[KNOWN]; // another process of the computation saves it
 
-struct message {
-    struct message *next;
-    uint64_t length; // bytes of text
-    long type;
-    char text[];
-};
-static struct object { // in the carry area
-    struct object *next;
-    enum kind kind;
-    int32_t id, key;
-    uint32_t mode, uid, gid;
-    uint64_t room; // bytes of a queue
-    uint64_t count; // of semaphores
-    struct message *messages;
-    unsigned short values[];
-} * saved;
+static struct scp_ipc_object *saved;
 
 // ---- wrappers ---------------------------------------------------------------------------------------------------------
 
-static void note(enum kind kind, long id) {
+static void note(enum scp_ipc_kind kind, long id) {
     uint64_t word = (uint64_t)kind << 32 | (uint32_t)id;
     for (size_t i = 0; i < KNOWN; i++) {
         uint64_t none = 0;
@@ -56,7 +41,7 @@ static void note(enum kind kind, long id) {
     }
 }
 
-static int answer(enum kind kind, long result) {
+static int answer(enum scp_ipc_kind kind, long result) {
     if (result < 0) {
         errno = (int)-result;
         return -1;
@@ -66,11 +51,15 @@ static int answer(enum kind kind, long result) {
 }
 
 EXPORT int msgget(key_t key, int flags) {
-    return answer(QUEUE, scp_call(SYS_msgget, key, flags));
+    return answer(SCP_IPC_QUEUE, scp_call(SYS_msgget, key, flags));
 }
 
 EXPORT int semget(key_t key, int count, int flags) {
-    return answer(SEMAPHORES, scp_call(SYS_semget, key, count, flags));
+    return answer(SCP_IPC_SEMAPHORES, scp_call(SYS_semget, key, count, flags));
+}
+
+EXPORT int shmget(key_t key, size_t size, int flags) {
+    return answer(SCP_IPC_SEGMENT, scp_call(SYS_shmget, key, size, flags));
 }
 
 // ---- the survey -------------------------------------------------------------------------------------------------------
@@ -104,10 +93,12 @@ size_t scp_ipc_prepare(void) {
     for (size_t i = 0; scp_ipc_known(i, &kind, &id); i++) {
         struct msqid_ds queue;
         struct semid_ds set;
-        if (kind == QUEUE && queue_state((int32_t)id, &queue) == 0)
-            bytes += sizeof(struct object) + queue.msg_qbytes * (sizeof(struct message) + 32) + 64;
-        if (kind == SEMAPHORES && semaphore_state((int32_t)id, &set) == 0)
-            bytes += sizeof(struct object) + set.sem_nsems * 2 + 64;
+        if (kind == SCP_IPC_QUEUE && queue_state((int32_t)id, &queue) == 0)
+            bytes += sizeof(struct scp_ipc_object) + queue.msg_qbytes * (sizeof(struct scp_ipc_message) + 32) + 64;
+        if (kind == SCP_IPC_SEMAPHORES && semaphore_state((int32_t)id, &set) == 0)
+            bytes += sizeof(struct scp_ipc_object) + set.sem_nsems * 2 + 64;
+        if (kind == SCP_IPC_SEGMENT)
+            bytes += scp_segment_room(id);
     }
     return bytes;
 }
@@ -116,28 +107,28 @@ static int fail(struct scp_checkpoint *checkpoint, const char *what, uint32_t id
     return scp_fail(checkpoint, (int)-error, what, scp_number(id).text, " cannot be saved", (char *)NULL);
 }
 
-static struct object *add_object(enum kind kind, uint32_t id, const struct ipc_perm *rights, size_t more) {
-    struct object *object = scp_carry(sizeof *object + more);
+struct scp_ipc_object *scp_ipc_add(enum scp_ipc_kind kind, uint32_t id, const struct ipc_perm *rights, size_t more) {
+    struct scp_ipc_object *object = scp_carry(sizeof *object + more);
     if (!object)
         return NULL;
-    *object = (struct object){.next = saved,
-                              .kind = kind,
-                              .id = (int32_t)id,
-                              .key = rights->__key,
-                              .mode = rights->mode & 0777,
-                              .uid = rights->uid,
-                              .gid = rights->gid};
+    *object = (struct scp_ipc_object){.next = saved,
+                                      .kind = kind,
+                                      .id = (int32_t)id,
+                                      .key = rights->__key,
+                                      .mode = rights->mode & 0777,
+                                      .uid = rights->uid,
+                                      .gid = rights->gid};
     saved = object;
     return object;
 }
 
-static long copy_messages(struct object *object, uint64_t count, char *buffer, size_t room) {
-    struct message **end = &object->messages;
+static long copy_messages(struct scp_ipc_object *object, uint64_t count, char *buffer, size_t room) {
+    struct scp_ipc_message **end = &object->messages;
     for (uint64_t i = 0; i < count; i++) {
         long length = scp_call(SYS_msgrcv, object->id, buffer, room, i, IPC_NOWAIT | MSG_COPY);
         if (length < 0)
             return length;
-        struct message *message = scp_carry(sizeof *message + (size_t)length);
+        struct scp_ipc_message *message = scp_carry(sizeof *message + (size_t)length);
         if (!message)
             return -ENOMEM;
         message->next = NULL;
@@ -153,7 +144,7 @@ static int save_queue(struct scp_checkpoint *checkpoint, uint32_t id) {
     struct msqid_ds queue;
     if (queue_state((int32_t)id, &queue) != 0)
         return 0; // removed
-    struct object *object = add_object(QUEUE, id, &queue.msg_perm, 0);
+    struct scp_ipc_object *object = scp_ipc_add(SCP_IPC_QUEUE, id, &queue.msg_perm, 0);
     size_t room = queue.__msg_cbytes + 1;
     char *buffer = scp_scratch_map(room + sizeof(long));
     long result = object && buffer ? 0 : -ENOMEM;
@@ -169,11 +160,23 @@ static int save_semaphores(struct scp_checkpoint *checkpoint, uint32_t id) {
     struct semid_ds set;
     if (semaphore_state((int32_t)id, &set) != 0)
         return 0;
-    struct object *object = add_object(SEMAPHORES, id, &set.sem_perm, set.sem_nsems * sizeof(unsigned short));
+    struct scp_ipc_object *object =
+        scp_ipc_add(SCP_IPC_SEMAPHORES, id, &set.sem_perm, set.sem_nsems * sizeof(unsigned short));
     long result = object ? scp_call(SYS_semctl, id, 0, GETALL, object->values) : -ENOMEM;
     if (object)
         object->count = set.sem_nsems;
     return result < 0 ? fail(checkpoint, "the set of SysV semaphores ", id, result) : 0;
+}
+
+static int save(struct scp_checkpoint *checkpoint, uint64_t word) {
+    switch (word >> 32) {
+    case SCP_IPC_QUEUE:
+        return save_queue(checkpoint, (uint32_t)word);
+    case SCP_IPC_SEMAPHORES:
+        return save_semaphores(checkpoint, (uint32_t)word);
+    default:
+        return scp_segment_save(checkpoint, (uint32_t)word);
+    }
 }
 
 int scp_ipc_examine(const struct scp_examination *examination) {
@@ -183,18 +186,15 @@ int scp_ipc_examine(const struct scp_examination *examination) {
         uint64_t word = atomic_load(&known[i]);
         if (word == 0)
             break;
-        if (foreign[i])
-            continue;
-        result = word >> 32 == QUEUE ? save_queue(examination->checkpoint, (uint32_t)word)
-                                     : save_semaphores(examination->checkpoint, (uint32_t)word);
+        if (!foreign[i])
+            result = save(examination->checkpoint, word);
     }
     return result;
 }
 
 // ---- restore ----------------------------------------------------------------------------------------------------------
 
-// The next object made gets this id, if its place is free.
-static void ask_for_id(const char *path, int32_t id) {
+void scp_ipc_ask_for_id(const char *path, int32_t id) {
     struct scp_number text = scp_number((uint64_t)id);
     long file = scp_call(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
     if (file < 0)
@@ -203,24 +203,24 @@ static void ask_for_id(const char *path, int32_t id) {
     scp_call(SYS_close, file);
 }
 
-static long make_queue(const struct object *object) {
+static long make_queue(const struct scp_ipc_object *object) {
     struct msqid_ds queue;
     if (queue_state(object->id, &queue) == 0 && queue.msg_perm.__key == object->key)
         return object->id; // the same namespace: it has outlived the processes
-    ask_for_id("/proc/sys/kernel/msg_next_id", object->id);
+    scp_ipc_ask_for_id("/proc/sys/kernel/msg_next_id", object->id);
     return scp_call(SYS_msgget, object->key, IPC_CREAT | IPC_EXCL | (int)object->mode);
 }
 
-static long make_semaphores(const struct object *object) {
+static long make_semaphores(const struct scp_ipc_object *object) {
     struct semid_ds set;
     if (semaphore_state(object->id, &set) == 0 && set.sem_perm.__key == object->key && set.sem_nsems == object->count)
         return object->id;
-    ask_for_id("/proc/sys/kernel/sem_next_id", object->id);
+    scp_ipc_ask_for_id("/proc/sys/kernel/sem_next_id", object->id);
     return scp_call(SYS_semget, object->key, object->count, IPC_CREAT | IPC_EXCL | (int)object->mode);
 }
 
 // What came after the checkpoint goes; what was in it comes back.
-static long fill_queue(const struct object *object) {
+static long fill_queue(const struct scp_ipc_object *object) {
     struct msqid_ds queue;
     char nothing[sizeof(long) + 1];
     while (scp_call(SYS_msgrcv, object->id, nothing, 1, 0, IPC_NOWAIT | MSG_NOERROR) >= 0)
@@ -229,7 +229,7 @@ static long fill_queue(const struct object *object) {
         queue.msg_qbytes = object->room;
         scp_call(SYS_msgctl, object->id, IPC_SET, &queue); // a larger one than usual needs a right
     }
-    for (const struct message *message = object->messages; message; message = message->next) {
+    for (const struct scp_ipc_message *message = object->messages; message; message = message->next) {
         long result = scp_call(SYS_msgsnd, object->id, &message->type, message->length, IPC_NOWAIT);
         if (result < 0)
             return result;
@@ -237,26 +237,28 @@ static long fill_queue(const struct object *object) {
     return 0;
 }
 
-static long restore_object(const struct object *object) {
-    long id = object->kind == QUEUE ? make_queue(object) : make_semaphores(object);
+static long restore_object(const struct scp_ipc_object *object) {
+    if (object->kind == SCP_IPC_SEGMENT)
+        return scp_segment_restore(object);
+    long id = object->kind == SCP_IPC_QUEUE ? make_queue(object) : make_semaphores(object);
     if (id >= 0 && id != object->id) {
-        scp_call(object->kind == QUEUE ? SYS_msgctl : SYS_semctl, id, 0, 0, 0);
+        scp_call(object->kind == SCP_IPC_QUEUE ? SYS_msgctl : SYS_semctl, id, 0, 0, 0);
         return -EEXIST;
     }
     if (id < 0)
         return id;
-    return object->kind == QUEUE ? fill_queue(object) : scp_call(SYS_semctl, id, 0, SETALL, object->values);
+    return object->kind == SCP_IPC_QUEUE ? fill_queue(object) : scp_call(SYS_semctl, id, 0, SETALL, object->values);
 }
 
 int scp_ipc_restore(void) {
-    for (const struct object *object = saved; object; object = object->next) {
+    for (const struct scp_ipc_object *object = saved; object; object = object->next) {
         long result = restore_object(object);
         if (result >= 0)
             continue;
-        scp_arrival_warn((int)-result,
-                         object->kind == QUEUE ? "cannot restore the SysV message queue "
-                                               : "cannot restore the SysV semaphores ",
-                         scp_number((uint64_t)object->id).text);
+        static const char *const what[] = {[SCP_IPC_QUEUE] = "cannot restore the SysV message queue ",
+                                           [SCP_IPC_SEMAPHORES] = "cannot restore the SysV semaphores ",
+                                           [SCP_IPC_SEGMENT] = "cannot restore the SysV shared memory segment "};
+        scp_arrival_warn((int)-result, what[object->kind], scp_number((uint64_t)object->id).text);
         return (int)result;
     }
     return 0;

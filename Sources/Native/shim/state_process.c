@@ -21,8 +21,6 @@
 #define PR_GET_TID_ADDRESS_ 40
 #define PATH_BYTES 4200
 
-static uint32_t filters_at_start; // seccomp filters that the program's surroundings gave it
-
 static struct { // for the restart
     uint32_t personality;
     int32_t dumpable, child_subreaper, transparent_huge_pages_disabled, write_exec_refused, memory_merge, io_flusher;
@@ -45,14 +43,22 @@ static uint32_t filters(const char *status) {
     return *count ? (uint32_t)scp_parse_decimal(&count) : 1;
 }
 
-void scp_process_setup(void) {
+uint64_t scp_process_filters(void) {
     char status[4096];
-    if (scp_read_small("/proc/self/status", status, sizeof status) > 0)
-        filters_at_start = filters(status);
+    return scp_read_small("/proc/self/status", status, sizeof status) > 0 ? filters(status) : 0;
 }
 
 static int refuse_thread(struct scp_checkpoint *checkpoint, uint32_t tid, const char *why) {
     return scp_fail(checkpoint, ENOTSUP, "thread ", scp_number(tid).text, why, (char *)NULL);
+}
+
+static int refuse_traced(struct scp_checkpoint *checkpoint, uint32_t tid, uint64_t tracer) {
+    char path[64], name[64];
+    scp_concat(path, sizeof path, "/proc/", scp_number(tracer).text, "/comm", (char *)NULL);
+    long length = scp_read_small(path, name, sizeof name);
+    name[length > 0 ? length - 1 : 0] = '\0'; // it ends with a line feed
+    return scp_fail(checkpoint, EBUSY, "thread ", scp_number(tid).text, " is traced by process ",
+                    scp_number(tracer).text, " (", name, "), a debugger or the like; detach it first", (char *)NULL);
 }
 
 // A container's own filter is there again after a restart in that container; the program's would not be.
@@ -64,13 +70,12 @@ static int check_thread(void *argument, uint32_t tid) {
     scp_concat(path, sizeof path, "/proc/self/task/", scp_number(tid).text, "/status", (char *)NULL);
     if (scp_read_small(path, status, sizeof status) < 0)
         return 0; // has ended
-    if (*scp_status_field(status, "Seccomp") == '1' || filters(status) > filters_at_start)
+    if (*scp_status_field(status, "Seccomp") == '1' || filters(status) > scp_surroundings_filters())
         return refuse_thread(checkpoint, tid, " has confined itself with seccomp: such filters cannot be saved");
     const char *tracer = scp_status_field(status, "TracerPid");
     uint64_t pid = scp_parse_decimal(&tracer);
     if (pid != 0)
-        return scp_fail(checkpoint, EBUSY, "thread ", scp_number(tid).text, " is traced by process ",
-                        scp_number(pid).text, " (a debugger or strace); detach it first", (char *)NULL);
+        return refuse_traced(checkpoint, tid, pid);
     if (tid == scp_own_pid && *scp_status_field(status, "State") == 'Z')
         return refuse_thread(checkpoint, tid,
                              " is the main thread and has ended while others run: such a program cannot be saved yet");
@@ -249,7 +254,6 @@ static void restore_flag(int get, int set, int32_t wanted, const char *what) {
 }
 
 void scp_process_restore(void) {
-    scp_process_setup(); // the filters of these surroundings
     if ((uint32_t)scp_call(SYS_geteuid) != kept.euid || (uint32_t)scp_call(SYS_getegid) != kept.egid)
         scp_arrival_warn(0, "the program now runs with other rights than when it was saved, as user ",
                          scp_number(kept.euid).text);

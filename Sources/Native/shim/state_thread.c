@@ -31,7 +31,6 @@ static _Atomic uint32_t rseq_length = RSEQ_LENGTH_STEP; // what the last thread 
 void scp_state_thread_setup(void) {
     if (&__rseq_offset)
         rseq_offset = __rseq_offset;
-    scp_process_setup();
 }
 
 // ---- restartable sequences ------------------------------------------------------------------------------------------
@@ -108,6 +107,7 @@ static void examine_private(struct scp_slot *slot) {
     capabilities_get(own->capabilities);
     if (scp_call(SYS_get_mempolicy, &own->memory_policy, own->memory_nodes, NODES_BITS, 0, 0) < 0)
         own->memory_policy = -1;
+    scp_surroundings_examine_thread(own);
     own->io_priority = -1;
     own->affinity = SCP_AFFINITY_ANY;
 }

@@ -76,7 +76,8 @@ void scp_api_forget(void); // in a child of fork
 // ---- wrap_exec.c ---------------------------------------------------------------------------------------------------------
 void scp_exec_setup(void);
 void scp_exec_forget(void); // in a child of fork, and after a restart
-void scp_exec_renew(void); // after a restart: scp_settings has changed
+// After a restart: scp_settings has changed, and the value of SCP_ENV_SURROUNDINGS (NULL = not known yet).
+void scp_exec_renew(const char *surroundings);
 bool scp_exec_bar(int64_t deadline); // no exec from here on; false: one is under way beyond the deadline
 void scp_exec_unbar(void);
 

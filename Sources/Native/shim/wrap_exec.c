@@ -25,14 +25,14 @@ static _Atomic uint32_t under_way; // execs of this process, futex of the checkp
 static _Atomic uint32_t barred; // 1 while a checkpoint is under way, futex of the threads that want to exec
 
 // "NAME=value" as a new program is to have it; the preload entry first.
-#define KEPT 7
+#define KEPT 8
 static char found_text[2 * 4096 + 1024]; // one behind the other: no more pages are written than needed
 static char renewed_text[4096 + 1024];
 static const char *found[KEPT]; // by the constructor; NULL: was not there, or too long for what was left
 static const char *kept[KEPT]; // the same until a restart
 static const char *const kept_names[KEPT] = {"LD_PRELOAD=",       SCP_ENV_COORDINATOR "=", SCP_ENV_COMPUTATION "=",
                                              SCP_ENV_CKPTDIR "=", SCP_ENV_SIGNAL "=",      SCP_ENV_AUTO "=",
-                                             SCP_ENV_STREAMS "="};
+                                             SCP_ENV_STREAMS "=", SCP_ENV_SURROUNDINGS "="};
 
 void scp_exec_setup(void) {
     size_t used = 0;
@@ -56,7 +56,7 @@ static size_t renew(int which, const char *value, size_t used) {
 }
 
 // The program's environment still says what it said before the restart: what it starts is to hear the truth.
-void scp_exec_renew(void) {
+void scp_exec_renew(const char *surroundings) {
     char streams[6 * 24] = "";
     size_t length = 0;
     for (int i = 0; i < 6; i++) {
@@ -67,7 +67,9 @@ void scp_exec_renew(void) {
     size_t used = renew(1, scp_settings.coordinator, 0);
     used = renew(2, scp_settings.computation, used);
     used = renew(3, scp_settings.checkpoint_directory, used);
-    renew(6, streams, used);
+    used = renew(6, streams, used);
+    if (surroundings)
+        renew(7, surroundings, used);
 }
 
 void scp_exec_forget(void) {
