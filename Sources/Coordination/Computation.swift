@@ -73,6 +73,8 @@ struct RunningCheckpoint {
         /// It ended, or replaced its program, with its image complete but perhaps not durable.
         var endedUnsynced = false
         var reached: Stage { report?.stage ?? .running }
+        /// It stops only when it is told that all are prepared.
+        var waitsForStart = false
     }
 
     var wants: [Want]
@@ -83,6 +85,10 @@ struct RunningCheckpoint {
     /// Threads stay parked, the end follows.
     var staysStopped = false
     var members: [ConnectionID: Member] = [:]
+    /// Members that still prepare: nobody stops before they have.
+    var unprepared: Set<ConnectionID> = []
+    /// Everybody has been told to stop, or need not be.
+    var hasStarted = false
     /// How many members have not reported the stage yet.
     var waiting = 0
     /// Processes that were in an exec when the checkpoint was wanted: they are waited for before anybody is stopped.

@@ -10,7 +10,7 @@ import Wire
 //   gathering   announced processes say HELLO or are gone
 //   pausing     (only after a process could not be saved just then) everybody runs for a moment, then all over again
 //   preparing   the generation's folder is made
-//   stage       quiesced, surveyed, examined, snapshotted, written: a barrier after each
+//   stage       (several processes prepare until all are ready) quiesced, surveyed, examined, snapshotted, written: a barrier after each
 //   numbering   after surveyed: what the members share is compared
 //   committing  manifest, rename, link
 //
@@ -155,6 +155,8 @@ extension Coordinator {
             return failCheckpoint(
                 id, ESRCH, "the last process of computation \(id) ended before it could be checkpointed")
         }
+        computations[id]?.checkpoint?.unprepared = workers.count > 1 ? Set(workers.map(\.connection)) : []
+        computations[id]?.checkpoint?.hasStarted = workers.count < 2
         for worker in workers { order(id, worker) }
     }
 
@@ -184,6 +186,8 @@ extension Coordinator {
         let image = ImageName(name: worker.hello.name, pid: worker.hello.ownPid).fileName
         var flags = computations[id]?.checkpointFlags ?? 0
         if staysStopped { flags |= UInt32(SCP_CHECKPOINT_STAY_STOPPED.rawValue) }
+        let waitsForStart = computations[id]?.checkpoint?.hasStarted == false
+        if waitsForStart { flags |= UInt32(SCP_CHECKPOINT_TOGETHER.rawValue) }
         if computations[id]?.checkpoint?.retries ?? 0 > 0 { flags |= UInt32(SCP_CHECKPOINT_SEAL.rawValue) }
         // A worker waits for the slowest of all; the coordinator's own limits are far stricter.
         let patience = min(configuration.stageLimit * 10, 4_000_000)
@@ -194,7 +198,8 @@ extension Coordinator {
         order.snapshot = computations[id]?.snapshot ?? .auto
         (order.compression, order.ioLimit) = (computations[id]?.compression ?? 0, computations[id]?.ioLimit ?? 0)
         order.incremental = computations[id]?.incremental ?? 0
-        computations[id]?.checkpoint?.members[worker.connection] = .init(worker: worker, image: image)
+        computations[id]?.checkpoint?.members[worker.connection] = .init(
+            worker: worker, image: image, waitsForStart: waitsForStart)
         computations[id]?.checkpoint?.waiting += 1
         effects.append(.send(worker.connection, .checkpoint(order)))
     }

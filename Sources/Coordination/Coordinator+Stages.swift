@@ -11,12 +11,16 @@ extension Coordinator {
             computations[id]?.checkpoint?.generation == report.generation,
             let member = computations[id]?.checkpoint?.members[connection]
         else { return }  // late: of a checkpoint that was given up
+        if report.stage == .running, phase == .stage(.quiesced), member.waitsForStart, member.reached < .quiesced {
+            return prepared(id, connection)
+        }
         guard phase == .stage(report.stage), member.reached < report.stage else {
             return failCheckpoint(
                 id, EPROTO, "\(member.worker.label) reported stage \(report.stage.name) out of order")
         }
         computations[id]?.checkpoint?.members[connection]?.report = report
         computations[id]?.checkpoint?.waiting -= 1
+        prepared(id, connection)
         passBarrier(id)
     }
 
@@ -89,6 +93,7 @@ extension Coordinator {
             guard let member = checkpoint.members[worker.connection] else { return passBarrier(id) }
             computations[id]?.checkpoint?.members[worker.connection] = nil
             if member.reached < .quiesced { computations[id]?.checkpoint?.waiting -= 1 }
+            prepared(id, worker.connection)
             passBarrier(id)
         case .numbering:
             failCheckpoint(id, ESRCH, "\(worker.label) ended during the checkpoint, before stage examined")
@@ -138,7 +143,7 @@ extension Coordinator {
 
     mutating func failLate(_ id: String, _ stage: Stage) {
         guard let computation = computations[id], let checkpoint = computation.checkpoint else { return }
-        let late = checkpoint.members.values.filter { $0.reached < stage }.map(\.worker.label).sorted()
+        let late = checkpoint.members.values.filter { isLate($0, stage, checkpoint) }.map(\.worker.label).sorted()
         let starting = computation.announced.filter { $0.reason == .exec }.map(\.label)
         let strays = stage == .quiesced && late.isEmpty ? checkpoint.strays.entries.values.map(\.stray.label) : []
         let loose = stage == .quiesced && late.isEmpty && strays.isEmpty ? looseChildren(checkpoint) : []

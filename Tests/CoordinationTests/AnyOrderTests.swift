@@ -1,3 +1,4 @@
+import CSwiftCP
 import Glibc
 import SystemCalls
 import Testing
@@ -30,6 +31,9 @@ struct AnyOrderTests {
         /// Members of the checkpoint, as the last GO said.
         var count: UInt32 = 0
         var mayGo = false
+        /// It stops when it is told that all are prepared, and has said that it is itself.
+        var waitsForStart = false
+        var isPrepared = false
         var killed = false
     }
 
@@ -134,6 +138,11 @@ struct AnyOrderTests {
             guard process.generation > 0, process.mayGo, var next = process.stage.next, next < .committed else {
                 return
             }
+            if process.waitsForStart {
+                guard !process.isPrepared else { return }
+                processes[index].isPrepared = true
+                return rig.report(process.connection, .running, process.generation)
+            }
             if next == .surveyed, process.count == 1 { next = .examined }
             if next == .quiesced, roll(2) == 0 {
                 let family = processes.filter { $0.computation == process.computation && $0.pid != process.pid }
@@ -158,8 +167,11 @@ struct AnyOrderTests {
                 #expect(processes[index].generation == 0, "an order while another is under way")
                 (processes[index].generation, processes[index].stage) = (order.generation, .running)
                 processes[index].mayGo = true
+                processes[index].isPrepared = false
+                processes[index].waitsForStart = order.flags & UInt32(SCP_CHECKPOINT_TOGETHER.rawValue) != 0
             case .go(let go):
                 guard go.generation == processes[index].generation else { return }
+                if go.stage == .running { processes[index].waitsForStart = false }
                 if go.stage == .committed {
                     #expect(processes[index].stage == .written)
                     processes[index].generation = 0

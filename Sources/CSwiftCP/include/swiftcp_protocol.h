@@ -10,6 +10,8 @@
 //                         <-------- WELCOME
 //                                     <------------------------------ REQUEST (checkpoint)
 //                         <-------- CHECKPOINT
+//   STAGE running ---------------->  (only with SCP_CHECKPOINT_TOGETHER: memory has been saved as far as it can be meanwhile)
+//                         <-------- GO running (when all have: now everybody stops)
 //   CHILDREN, STAGE quiesced ----->
 //                         <-------- GO quiesced (when all have reported and every child is one of them)
 //   SURVEY, STAGE surveyed ------->  (only when GO quiesced counted more than one process)
@@ -58,7 +60,7 @@ enum scp_message {
 };
 
 enum scp_stage {
-    SCP_STAGE_RUNNING = 0,
+    SCP_STAGE_RUNNING = 0, // as a report: prepared to be stopped; as GO: all are
     SCP_STAGE_QUIESCED = 1, // all user threads parked
     SCP_STAGE_SURVEYED = 2, // what it may share with other processes is told; skipped by a process that is alone
     SCP_STAGE_EXAMINED = 3, // everything is known and can be saved
@@ -91,6 +93,9 @@ enum scp_checkpoint_flag {
     // coordinator goes), so that the program does nothing that its image does not know of.
     SCP_CHECKPOINT_STAY_STOPPED = 1u << 2,
     SCP_CHECKPOINT_SEAL = 1u << 3, // complete the image in the pause: processes have ended before theirs were written
+    // Others take part: nobody stops before GO running, so that who is prepared first does not stand still for the last one.
+    // It may come before this process is prepared, if it has joined later: nobody waits for it then.
+    SCP_CHECKPOINT_TOGETHER = 1u << 4,
 };
 enum scp_compression {
     SCP_COMPRESSION_NONE = 0,

@@ -16,8 +16,8 @@ extern __typeof__(pthread_detach) pthread_detach __attribute__((weak));
 
 // ---- a checkpoint the program asks for ------------------------------------------------------------------------------
 
-static _Atomic uint32_t wanted; // how often swiftcp_checkpoint was called
-static uint32_t passed_on; // of these, told to the coordinator (checkpoint thread only)
+SCP_FORK_DATA static _Atomic uint32_t wanted; // how often swiftcp_checkpoint was called
+SCP_FORK_DATA static uint32_t passed_on; // of these, told to the coordinator (checkpoint thread only)
 static _Atomic uint32_t answers; // how many answers have come, futex
 static _Atomic int32_t answer; // the last one
 
@@ -68,8 +68,8 @@ EXPORT int swiftcp_checkpoint(void) {
 
 // ---- critical sections -----------------------------------------------------------------------------------------------
 
-static _Atomic uint32_t inside; // threads in critical sections
-static _Atomic uint32_t closing; // 1: a checkpoint is about to begin or under way, futex
+SCP_FORK_DATA static _Atomic uint32_t inside; // threads in critical sections
+SCP_FORK_DATA static _Atomic uint32_t closing; // 1: a checkpoint is about to begin or under way, futex
 static __thread uint32_t depth;
 
 EXPORT void swiftcp_disable_checkpoint(void) {
@@ -117,11 +117,11 @@ static struct {
     void (*function)(void *);
     void *context;
 } callbacks[CALLBACKS];
-static _Atomic uint32_t callback_count;
+SCP_FORK_DATA static _Atomic uint32_t callback_count;
 static _Atomic uint32_t callback_request; // counts up, futex of the callback thread
 static _Atomic uint32_t callback_done; // follows, futex of the checkpoint thread
 static int callback_event;
-static pthread_mutex_t registering = PTHREAD_MUTEX_INITIALIZER;
+SCP_FORK_DATA static pthread_mutex_t registering = PTHREAD_MUTEX_INITIALIZER;
 
 static void *callback_thread(void *argument) {
     (void)argument;
@@ -179,7 +179,7 @@ void scp_callbacks_run(int event) {
         scp_futex_wait(&callback_done, done, deadline - scp_now());
 }
 
-void scp_api_forget(void) {
+SCP_FORK_CODE void scp_api_forget(void) {
     registering = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; // held by a thread that does not exist here, perhaps
     atomic_store(&callback_count, 0);
     atomic_store(&inside, depth > 0);

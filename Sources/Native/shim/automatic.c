@@ -16,7 +16,7 @@ sighandler_t __sysv_signal(int signal, sighandler_t handler);
 
 static uint64_t guarded; // bit n-1: signal n
 static struct sigaction wished[64]; // what the program has set, or found at its start
-static _Atomic uint32_t came; // the signal that came, 0 = none; futex of the threads it interrupted
+SCP_FORK_DATA static _Atomic uint32_t came; // the signal that came, 0 = none; futex of the threads it interrupted
 
 bool scp_automatic_guards(int signal) {
     return signal >= 1 && signal <= 64 && guarded >> (signal - 1) & 1;
@@ -56,7 +56,7 @@ void scp_automatic_setup(void) {
             guard(signal);
 }
 
-int scp_automatic_pending(void) {
+SCP_FORK_CODE int scp_automatic_pending(void) {
     return (int)atomic_load(&came);
 }
 

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 struct scp_settings scp_settings;
-bool scp_enabled;
-uint32_t scp_own_pid;
+SCP_FORK_DATA bool scp_enabled;
+SCP_FORK_DATA uint32_t scp_own_pid;
 
 // Copies an environment variable. False when it is missing, empty or does not fit.
 static bool environment_string(const char *name, char *out, size_t size) {
@@ -67,7 +67,7 @@ static bool read_settings(void) {
 // is not this process's: a fork may come at any moment of a checkpoint, also from a thread that is about to be parked. A
 // child that is born while its parent is being stopped stops before it does anything: else a program that forks and forks
 // would never stand still.
-static void after_fork_in_child(void) {
+SCP_FORK_CODE static void after_fork_in_child(void) {
     if (!scp_enabled)
         return;
     bool meanwhile = scp_gate_is_closed();

@@ -23,23 +23,15 @@ static bool swap_in_use(void) {
     return scp_parse_decimal(&total) != scp_parse_decimal(&unused);
 }
 
-// Pages that the pause will need are made before it.
-static void *map_filled(size_t bytes) {
-    volatile uint8_t *memory = scp_scratch_map(bytes);
-    for (size_t at = 0; memory != NULL && at < bytes; at += SCP_PAGE)
-        memory[at] = 0;
-    return (void *)memory;
-}
-
 static int open_vectors(struct scp_checkpoint *checkpoint, struct scp_memory *memory) {
     int result = scp_vector_open(&memory->maps, 1, 256u << 10);
     if (result == 0)
         result = scp_vector_open(&memory->marks, sizeof(struct scp_mark), 1024);
     if (result == 0)
         result = scp_vector_open(&memory->thread_notes, 1, 64u << 10);
-    memory->staging = map_filled(SCP_BLOCK_MAXIMUM);
+    memory->staging = scp_scratch_map(SCP_BLOCK_MAXIMUM);
     memory->residency = scp_scratch_map(SCP_BLOCK_MAXIMUM);
-    memory->ranges = map_filled(SCP_SCAN_RANGES * sizeof *memory->ranges);
+    memory->ranges = scp_scratch_map(SCP_SCAN_RANGES * sizeof *memory->ranges);
     memory->sink = scp_scratch_map(SCP_SINK_BYTES);
     memory->sink_limit = SCP_SINK_WRITE;
     const struct {

@@ -249,7 +249,7 @@ static int write_zeros(struct scp_checkpoint *checkpoint, uint64_t offset, uint6
         scp_call(SYS_fallocate, checkpoint->image, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length) == 0)
         return 0;
     int result = 0;
-    memset(memory->staging, 0, SCP_BLOCK_MAXIMUM);
+    memset(memory->staging, 0, length < SCP_BLOCK_MAXIMUM ? (size_t)length : SCP_BLOCK_MAXIMUM);
     while (result == 0 && length > 0) {
         size_t part = length < SCP_BLOCK_MAXIMUM ? (size_t)length : SCP_BLOCK_MAXIMUM;
         result = scp_image_write(checkpoint, memory->staging, part, offset);

@@ -12,9 +12,9 @@
 // Messages of a fixed size that are read without a look at their length are no longer than this.
 #define KNOWN_MAXIMUM sizeof(struct scp_text)
 
-struct scp_link scp_link = {.socket = -1, .poke = {-1, -1}};
+SCP_FORK_DATA struct scp_link scp_link = {.socket = -1, .poke = {-1, -1}};
 
-int scp_link_open_poke(void) {
+SCP_FORK_CODE int scp_link_open_poke(void) {
     return (int)scp_call(SYS_pipe2, scp_link.poke, O_CLOEXEC | O_NONBLOCK);
 }
 
@@ -139,7 +139,7 @@ static int receive_all(void *buffer, size_t length) {
     return 0;
 }
 
-static int wait_for_input(int limit_ms) {
+SCP_FORK_CODE static int wait_for_input(int limit_ms) {
     struct timespec limit = {limit_ms / 1000, limit_ms % 1000 * 1000000l};
     struct pollfd ends[2] = {{scp_link.socket, POLLIN, 0}, {scp_link.poke[0], POLLIN, 0}};
     long ready = scp_call(SYS_ppoll, ends, 2, limit_ms < 0 ? NULL : &limit, NULL, 8);
@@ -169,7 +169,7 @@ static int receive_frame(uint16_t *type, void *payload, size_t size) {
     return result < 0 ? result : (int)length;
 }
 
-int scp_link_receive(uint16_t *type, void *payload, size_t size, int limit_ms) {
+SCP_FORK_CODE int scp_link_receive(uint16_t *type, void *payload, size_t size, int limit_ms) {
     int result = wait_for_input(limit_ms);
     if (result < 0)
         return result;

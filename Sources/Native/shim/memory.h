@@ -81,6 +81,13 @@ struct scp_parent_file {
     char name[256];
 };
 
+// What the pause would have to take, and how quickly the program makes more of it.
+struct scp_left {
+    uint64_t bytes;
+    bool known; // written and disk were measured
+    uint64_t written, disk; // bytes/s
+};
+
 // What a pass over memory is for.
 enum scp_pass {
     SCP_PASS_ROUND, // the program runs: what was written since the last round is saved (again)
@@ -108,6 +115,8 @@ struct scp_memory { // checkpoint->image_private
     int64_t round_deadline; // ns, CLOCK_MONOTONIC: the first round ends there; 0 = none
     int64_t writing_since; // ns: --io-limit; 0 = not limited now
     uint64_t written_since; // bytes
+    uint64_t resident; // bytes of memory without a file, when the rounds began
+    struct scp_left left; // by the last round
     struct scp_tracker tracker;
     struct scp_child child;
     bool defers; // the pause leaves private memory to a child
@@ -229,12 +238,6 @@ void scp_parent_confirm(void);
 void scp_parent_reject(struct scp_checkpoint *checkpoint);
 
 // ---- snapshot.c, memory_left.c --------------------------------------------------------------------------------------------
-// What the pause would have to take, and how quickly the program makes more of it.
-struct scp_left {
-    uint64_t bytes;
-    bool known; // written and disk were measured
-    uint64_t written, disk; // bytes/s
-};
 // Before the pause: decides whether it leaves private memory to a child.
 void scp_snapshot_choose(struct scp_checkpoint *checkpoint, const struct scp_left *left);
 void scp_snapshot_because(struct scp_checkpoint *checkpoint, const char *why, const char *more);

@@ -13,16 +13,16 @@
 enum gate { GATE_OPEN, GATE_CLOSED };
 
 _Atomic uint32_t scp_arrived;
-static _Atomic uint32_t gate;
+SCP_FORK_DATA static _Atomic uint32_t gate;
 
 // Our handler stands on these two signals while a checkpoint is under way.
-static struct installed {
+SCP_FORK_DATA static struct installed {
     int signal;
     bool active;
     struct scp_action program; // what the program had there
 } installed[2];
-static _Atomic uint32_t stray_signals; // times SIGUSR2 came from elsewhere meanwhile
-static _Atomic uint32_t outstanding; // requests sent whose handler has not begun
+SCP_FORK_DATA static _Atomic uint32_t stray_signals; // times SIGUSR2 came from elsewhere meanwhile
+SCP_FORK_DATA static _Atomic uint32_t outstanding; // requests sent whose handler has not begun
 
 // ---- in the user's threads --------------------------------------------------------------------------------------------
 
@@ -159,7 +159,7 @@ void scp_gate_close(void) {
     atomic_store(&gate, GATE_CLOSED);
 }
 
-void scp_gate_open(void) {
+SCP_FORK_CODE void scp_gate_open(void) {
     atomic_store(&gate, GATE_OPEN);
 }
 
@@ -188,7 +188,7 @@ void scp_request_lost(void) {
 
 // fork copies the dispositions first and memory after: what stands in the kernel decides, not what the copy says of it.
 // Where our handler stands, the program's disposition was noted before.
-static void put_back_copied(void) {
+SCP_FORK_CODE static void put_back_copied(void) {
     for (int i = 0; i < 2; i++) {
         struct scp_action current;
         if (installed[i].signal == 0)
@@ -200,7 +200,7 @@ static void put_back_copied(void) {
 }
 
 // In a child of fork each page written is a page copied.
-void scp_park_forget(bool handlers_stand) {
+SCP_FORK_CODE void scp_park_forget(bool handlers_stand) {
     if (handlers_stand)
         put_back_copied();
     if (atomic_load(&outstanding) != 0)
@@ -212,6 +212,6 @@ void scp_park_forget(bool handlers_stand) {
             installed[i].active = false;
 }
 
-bool scp_gate_is_closed(void) {
+SCP_FORK_CODE bool scp_gate_is_closed(void) {
     return atomic_load(&gate) == GATE_CLOSED;
 }

@@ -139,19 +139,24 @@ static int save_clean(struct scp_checkpoint *checkpoint) {
     return result < 0 ? result : scp_saved_end(checkpoint);
 }
 
-// Pages that the pause will fill, made before it.
-static void fill_sink(struct scp_memory *memory, uint64_t left) {
-    uint64_t bytes = PAUSE_SPARE + (memory->defers ? 0 : left / 4 * 5);
-    volatile uint8_t *sink = memory->sink;
-    if (bytes > SCP_SINK_BYTES)
-        bytes = SCP_SINK_BYTES;
+static void fill(volatile uint8_t *memory, uint64_t bytes) {
     for (uint64_t at = 0; at < bytes; at += SCP_PAGE)
-        sink[at] = 0;
+        memory[at] = 0;
+}
+
+// Pages that the pause will fill, made before it: no more than the program has itself, which may be one of a thousand.
+static void fill_buffers(struct scp_memory *memory, uint64_t left) {
+    uint64_t spare = memory->resident < PAUSE_SPARE ? memory->resident : PAUSE_SPARE;
+    uint64_t bytes = spare + (memory->defers ? 0 : left / 4 * 5);
+    fill(memory->sink, bytes < SCP_SINK_BYTES ? bytes : SCP_SINK_BYTES);
+    fill(memory->staging, bytes < SCP_BLOCK_MAXIMUM ? bytes : SCP_BLOCK_MAXIMUM);
 }
 
 static void open_sink(struct scp_checkpoint *checkpoint, uint64_t resident) {
     struct scp_memory *memory = checkpoint->image_private;
+    uint64_t shared = scp_memory_value("/proc/self/status", "RssShmem:");
     scp_sink_limit(checkpoint, true);
+    memory->resident = resident + (shared == UINT64_MAX ? 0 : shared);
     if (resident < SCP_DIRECT_FROM)
         return;
     scp_sink_open_direct(checkpoint);
@@ -185,24 +190,43 @@ static int save_before(struct scp_checkpoint *checkpoint, struct scp_left *left)
     return save_clean(checkpoint);
 }
 
-int scp_precopy(struct scp_checkpoint *checkpoint) {
+// What the rounds have gathered goes to the file; how the instant is taken, and room for it.
+static int settle(struct scp_checkpoint *checkpoint, const struct scp_left *left) {
     struct scp_memory *memory = checkpoint->image_private;
-    const char *stop = stop_wanted(checkpoint->order);
-    struct scp_left left = {.bytes = 0};
-    checkpoint->snapshot = SCP_SNAPSHOT_STOP;
-    if (stop != NULL) {
-        scp_snapshot_because(checkpoint, stop, "");
-        return 0;
-    }
-    int result = save_before(checkpoint, &left);
-    if (result == 0)
-        result = scp_sink_flush(checkpoint);
+    int result = scp_sink_flush(checkpoint);
     if (result == 0)
         result = scp_encode_rest(checkpoint);
     scp_sink_limit(checkpoint, false);
     if (result == 0)
-        scp_snapshot_choose(checkpoint, &left);
-    fill_sink(memory, left.bytes);
+        scp_snapshot_choose(checkpoint, left);
+    fill_buffers(memory, left->bytes);
     memory->sink_limit = memory->encoder ? SCP_SINK_BYTES / 2 : SCP_SINK_BYTES; // the encoder has buffers too
     return result;
+}
+
+int scp_precopy(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = checkpoint->image_private;
+    const char *stop = stop_wanted(checkpoint->order);
+    checkpoint->snapshot = SCP_SNAPSHOT_STOP;
+    if (stop != NULL) {
+        scp_snapshot_because(checkpoint, stop, "");
+        fill(memory->staging, SCP_BLOCK_MAXIMUM);
+        return 0;
+    }
+    memory->left = (struct scp_left){.bytes = 0};
+    int result = save_before(checkpoint, &memory->left);
+    return result == 0 ? settle(checkpoint, &memory->left) : result;
+}
+
+int scp_precopy_again(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = checkpoint->image_private;
+    if (memory->tracker.descriptor < 0 || memory->defers)
+        return 0;
+    uint64_t pages = pages_written(checkpoint);
+    if (pages <= FEW_PAGES || pages > MANY_PAGES || scp_encode_full(checkpoint, pages * SCP_PAGE))
+        return 0;
+    memory->sink_limit = memory->direct >= 0 && !memory->encoder ? SCP_SINK_DIRECT : SCP_SINK_WRITE;
+    scp_sink_limit(checkpoint, true);
+    int result = measure_round(checkpoint, 1, &memory->left);
+    return result == 0 ? settle(checkpoint, &memory->left) : result;
 }

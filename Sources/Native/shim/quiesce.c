@@ -7,7 +7,7 @@
 #include <string.h>
 
 static struct scp_slot *parked[SCP_SLOTS_MAXIMUM]; // the slots of this checkpoint, the leader first
-static size_t parked_count;
+SCP_FORK_DATA static size_t parked_count;
 static int tasks = -1; // /proc/self/task, open while threads are being stopped: saves the way there for each
 
 size_t scp_slot_count(void) {
@@ -258,7 +258,7 @@ void scp_on_every_thread(int64_t (*function)(void *slot)) {
         serve_end(parked[i]);
 }
 
-void scp_quiesce_forget(void) {
+SCP_FORK_CODE void scp_quiesce_forget(void) {
     scp_gate_open();
     parked_count = 0;
     for (size_t i = 0; i < scp_slots_made(); i++)

@@ -14,7 +14,7 @@
 static struct {
     uintptr_t start, end; // end 0 = entry free
 } ranges[SCRATCH_RANGES];
-static int ranges_used; // entries from here on were never used
+SCP_FORK_DATA static int ranges_used; // entries from here on were never used
 
 static bool call_failed(long result) {
     return result < 0 && result >= -4095;
@@ -54,7 +54,7 @@ static int range_enter(uintptr_t start, size_t bytes) {
 // must not meet us there.
 #define APART 0x3e0000000000ul
 #define APART_BYTES (1ul << 43)
-static uintptr_t apart_used; // bytes; only a hint, where it goes round
+SCP_FORK_DATA static uintptr_t apart_used; // bytes; only a hint, where it goes round
 
 static uintptr_t apart(size_t bytes) {
     if (apart_used + bytes > APART_BYTES)
@@ -126,13 +126,14 @@ void scp_scratch_unmap(void *memory, size_t bytes) {
     scp_call(SYS_munmap, memory, whole_pages(bytes));
 }
 
-void scp_scratch_forget(void) {
-    memset(ranges, 0, (size_t)ranges_used * sizeof *ranges); // in a child of fork each page written is a page copied
+SCP_FORK_CODE void scp_scratch_forget(void) {
+    if (ranges_used > 0) // in a child of fork each page written is a page copied
+        memset(ranges, 0, (size_t)ranges_used * sizeof *ranges);
     ranges_used = 0;
     apart_used = 0;
 }
 
-void scp_scratch_release(void) {
+SCP_FORK_CODE void scp_scratch_release(void) {
     for (int i = 0; i < ranges_used; i++)
         if (ranges[i].end != 0)
             scp_call(SYS_munmap, ranges[i].start, ranges[i].end - ranges[i].start);

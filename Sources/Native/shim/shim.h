@@ -37,6 +37,11 @@
 
 #define SCP_PAGE 4096u // bytes; checked against AT_PAGESZ in the constructor
 
+// What each child of fork runs, and what it reads and writes then, stands side by side: each page that it touches is a fault,
+// each one that it writes a copy.
+#define SCP_FORK_CODE __attribute__((section(".text.hot.fork")))
+#define SCP_FORK_DATA __attribute__((section("scp_fork_data")))
+
 // ---- scratch.c: memory of a checkpoint in progress. Never part of an image; given back when it ends. -------------
 
 // An array that grows by mremap. Elements may move when it grows: keep indices, not pointers.
@@ -198,6 +203,8 @@ int scp_regions_examine(struct scp_checkpoint *checkpoint); // in the pause: fil
 int scp_image_open(struct scp_checkpoint *checkpoint); // creates order->path, mode 0600
 // Before the pause: saves memory while the program runs, and makes room for what the pause will find.
 int scp_precopy(struct scp_checkpoint *checkpoint);
+// Saves what the program has written since, while other processes are waited for.
+int scp_precopy_again(struct scp_checkpoint *checkpoint);
 int scp_image_write_memory(struct scp_checkpoint *checkpoint); // in the pause (snapshot "stop")
 // Completes the file without waiting for the disk; nothing is left to be done if it has been.
 int scp_image_seal(struct scp_checkpoint *checkpoint);

@@ -10,11 +10,11 @@
 #define INDEX_SIZE (4u * SCP_SLOTS_MAXIMUM) // a power of two
 
 static struct scp_slot *chunks[CHUNKS];
-static size_t count;
+SCP_FORK_DATA static size_t count;
 static uint32_t slot_index[INDEX_SIZE]; // hash of tid -> slot number + 1
 static size_t index_size, first_gone;
 
-size_t scp_slots_made(void) {
+SCP_FORK_CODE size_t scp_slots_made(void) {
     return count;
 }
 

@@ -11,7 +11,7 @@
 
 static struct {
     uint64_t start, used, length; // bytes
-} carry;
+} carry SCP_FORK_DATA;
 
 void *scp_carry(size_t bytes) {
     bytes = (bytes + 15) & ~(size_t)15;
@@ -23,7 +23,7 @@ void *scp_carry(size_t bytes) {
 }
 
 // Forgotten first: in a child that is forked in between, the place may be another's.
-void scp_state_finish(void) {
+SCP_FORK_CODE void scp_state_finish(void) {
     uint64_t start = carry.start, length = carry.length;
     if (length == 0)
         return;

@@ -20,9 +20,9 @@
 #define READINGS 5 // of a list that may change: who ends and is not waited for leaves it
 
 static int64_t used_before; // page faults of children before the program began
-static _Atomic bool forked; // this process, or the one it is a fork of, has called fork
+SCP_FORK_DATA static _Atomic bool forked; // this process, or the one it is a fork of, has called fork
 
-void scp_children_note_fork(void) {
+SCP_FORK_CODE void scp_children_note_fork(void) {
     if (!atomic_load(&forked)) // a page written after a fork is a page copied
         atomic_store(&forked, true);
 }

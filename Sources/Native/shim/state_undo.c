@@ -17,13 +17,15 @@
 // Of this process: id << 32 | number in the set, plus 1 (0 = free), only ever added; and the adjustments.
 static _Atomic uint64_t places[KNOWN];
 static _Atomic int32_t adjustments[KNOWN];
-static _Atomic uint32_t under_way; // calls with SEM_UNDO that have not counted yet
-static _Atomic bool overflowed;
+SCP_FORK_DATA static _Atomic uint32_t under_way; // calls with SEM_UNDO that have not counted yet
+SCP_FORK_DATA static _Atomic bool overflowed;
+SCP_FORK_DATA static _Atomic bool known; // there is a place
 
 // ---- wrappers ---------------------------------------------------------------------------------------------------------
 
 static void count(int id, const struct sembuf *operation) {
     uint64_t place = ((uint64_t)(uint32_t)id << 32 | operation->sem_num) + 1;
+    atomic_store(&known, true);
     for (size_t i = 0; i < KNOWN; i++) {
         uint64_t found = 0;
         if (atomic_load(&places[i]) != place && !atomic_compare_exchange_strong(&places[i], &found, place) &&
@@ -76,8 +78,8 @@ EXPORT int semop(int id, struct sembuf *operations, size_t number) {
 }
 
 // A child of fork has none.
-void scp_undo_forget(void) {
-    for (size_t i = 0; i < KNOWN && atomic_load(&places[i]) != 0; i++) {
+SCP_FORK_CODE void scp_undo_forget(void) {
+    for (size_t i = 0; atomic_load(&known) && i < KNOWN && atomic_load(&places[i]) != 0; i++) {
         atomic_store(&places[i], 0);
         atomic_store(&adjustments[i], 0);
     }

@@ -18,12 +18,14 @@
 #define RECONNECT_LIMIT_MS 2000
 #define REFUSED_WAIT_MS (-1)
 #define SEALED_AT_ONCE (16u << 20) // bytes
+#define FIRST_PACE_NS 20000000ll // between looks at what was written while the others are waited for; longer each time
+#define LAST_PACE_NS 2000000000ll
 #define BIRTH_WAIT_MS 20 // from WELCOME to the order of a checkpoint that is under way
 #define BIRTH_LIMIT_NS 2000000000ll // for all of it
 
-void *scp_checkpoint_stack_top;
-uint64_t scp_checkpoint_fs_base;
-_Atomic uint32_t scp_checkpoint_thread_tid;
+SCP_FORK_DATA void *scp_checkpoint_stack_top;
+SCP_FORK_DATA uint64_t scp_checkpoint_fs_base;
+SCP_FORK_DATA _Atomic uint32_t scp_checkpoint_thread_tid;
 
 static struct scp_checkpoint checkpoint; // the one in progress
 static struct scp_checkpoint_order order;
@@ -35,7 +37,7 @@ uint32_t scp_checkpoint_tid(void) {
 
 // ---- start ----------------------------------------------------------------------------------------------------------
 
-static void begin(void *argument) {
+SCP_FORK_CODE static void begin(void *argument) {
     (void)argument;
     atomic_store(&scp_checkpoint_thread_tid, (uint32_t)scp_call(SYS_gettid));
     if (scp_call(SYS_close_range, 0, ~0u, 0) == -ENOSYS)
@@ -46,7 +48,7 @@ static void begin(void *argument) {
     scp_worker_run(false);
 }
 
-static int make_stack(void) {
+SCP_FORK_CODE static int make_stack(void) {
     long memory = scp_call(SYS_mmap, NULL, STACK_SIZE + SCP_PAGE, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (memory < 0 && memory > -4096)
@@ -57,7 +59,7 @@ static int make_stack(void) {
     return 0;
 }
 
-int scp_checkpoint_thread_start(void) {
+SCP_FORK_CODE int scp_checkpoint_thread_start(void) {
     uint64_t all = ~0ull, before;
     int result = scp_checkpoint_stack_top ? 0 : make_stack();
     if (result < 0)
@@ -121,6 +123,14 @@ static int await(enum scp_stage stage) {
     return await_in(stage, &message, sizeof message);
 }
 
+static bool all_stop; // GO running has come
+
+static void note_start(uint16_t type, const void *message) {
+    const struct scp_stage_go *go = message;
+    if (type == SCP_MESSAGE_GO && go->stage == SCP_STAGE_RUNNING && go->generation == order.generation)
+        all_stop = true;
+}
+
 int scp_worker_heed(void) {
     static struct scp_text message;
     for (;;) {
@@ -130,7 +140,23 @@ int scp_worker_heed(void) {
             return 0;
         if ((length = obey(length, type)) < 0)
             return length;
+        note_start(type, &message);
     }
+}
+
+int scp_worker_await_start(int64_t limit_ns) {
+    static struct scp_text message;
+    int64_t deadline = scp_now() + limit_ns;
+    for (int64_t left; !all_stop && (left = deadline - scp_now()) > 0;) {
+        uint16_t type;
+        int length = scp_link_receive(&type, &message, sizeof message, (int)(left / 1000000) + 1);
+        if (length == -ETIMEDOUT || length == -EINTR) // what the program asks for is looked at afterwards
+            continue;
+        if ((length = obey(length, type)) < 0)
+            return length;
+        note_start(type, &message);
+    }
+    return all_stop;
 }
 
 static int report_stage(enum scp_stage stage) {
@@ -173,41 +199,6 @@ static int reach(enum scp_stage stage) {
     return result < 0 ? result : await(stage == SCP_STAGE_WRITTEN ? SCP_STAGE_COMMITTED : stage);
 }
 
-static int open_tables(void) {
-    const struct {
-        struct scp_vector *vector;
-        size_t element;
-    } tables[] = {
-        {&checkpoint.strings, 1},
-        {&checkpoint.regions, sizeof(struct scp_region)},
-        {&checkpoint.blocks, sizeof(struct scp_block)},
-        {&checkpoint.blobs, sizeof(struct scp_blob)},
-        {&checkpoint.threads, sizeof(struct scp_thread)},
-        {&checkpoint.pending, sizeof(struct scp_pending)},
-        {&checkpoint.timers, sizeof(struct scp_timer)},
-        {&checkpoint.descriptors, sizeof(struct scp_descriptor)},
-        {&checkpoint.objects, sizeof(struct scp_object)},
-        {&checkpoint.watches, sizeof(struct scp_watch)},
-        {&checkpoint.locks, sizeof(struct scp_lock)},
-        {&checkpoint.zombies, sizeof(struct scp_zombie)},
-    };
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        if (scp_vector_open(tables[i].vector, tables[i].element, 64) < 0)
-            return scp_fail(&checkpoint, ENOMEM, "no memory for the tables of the checkpoint", (char *)NULL);
-    scp_vector_add(&checkpoint.strings); // offset 0: the empty string
-    return 0;
-}
-
-static void close_tables(void) {
-    struct scp_vector *tables[] = {&checkpoint.strings, &checkpoint.regions,     &checkpoint.blocks,
-                                   &checkpoint.blobs,   &checkpoint.threads,     &checkpoint.pending,
-                                   &checkpoint.timers,  &checkpoint.descriptors, &checkpoint.objects,
-                                   &checkpoint.watches, &checkpoint.locks,       &checkpoint.zombies};
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        if (tables[i]->base)
-            scp_vector_close(tables[i]);
-}
-
 static int record_threads(void) {
     for (size_t i = 0; i < scp_slot_count(); i++) {
         struct scp_thread *thread = scp_vector_add(&checkpoint.threads);
@@ -229,7 +220,7 @@ static int record_threads(void) {
 }
 
 static int prepare(void) {
-    int result = open_tables();
+    int result = scp_tables_open(&checkpoint);
     if (result == 0)
         result = scp_state_prepare(&checkpoint);
     if (result == 0)
@@ -338,6 +329,21 @@ static int complete_and_end(void) {
 
 static bool others_wait_for_us(void); // born during this checkpoint: they stand still already
 
+// Waits for the others, whose memory may be larger.
+static int start_together(void) {
+    int64_t deadline = scp_now() + order.stage_limit_ms * 1000000ll;
+    int result = report_stage(SCP_STAGE_RUNNING);
+    for (int64_t pace = FIRST_PACE_NS; result == 0; pace = pace < LAST_PACE_NS ? pace * 2 : pace) {
+        int started = scp_worker_await_start(pace);
+        if (started != 0)
+            return started < 0 ? started : 0;
+        if (scp_now() > deadline)
+            return scp_fail(&checkpoint, ETIMEDOUT, "the other processes did not get ready in time", (char *)NULL);
+        result = scp_precopy_again(&checkpoint);
+    }
+    return result;
+}
+
 static int carry_out(void) {
     int result = prepare();
     if (result < 0)
@@ -346,6 +352,8 @@ static int carry_out(void) {
         scp_snapshot_because(&checkpoint, "born when the others stood still already", "");
     else
         result = scp_precopy(&checkpoint);
+    if (result == 0 && order.flags & SCP_CHECKPOINT_TOGETHER)
+        result = start_together();
     if (result < 0)
         return result;
     scp_callbacks_run(SCP_EVENT_QUIESCED);
@@ -372,6 +380,7 @@ static void do_checkpoint(void) {
     checkpoint.order = &order;
     checkpoint.image = -1;
     checkpoint.snapshot = SCP_SNAPSHOT_STOP;
+    all_stop = false;
     int result = carry_out();
     if (result < 0) {
         if (checkpoint.error == 0)
@@ -382,12 +391,12 @@ static void do_checkpoint(void) {
     }
     scp_descriptors_close(&checkpoint);
     scp_state_finish();
-    close_tables();
+    scp_tables_close(&checkpoint);
 }
 
 // ---- born during a checkpoint --------------------------------------------------------------------------------------------
 
-static _Atomic uint32_t expecting; // 1: the only thread of this process waits; futex
+SCP_FORK_DATA static _Atomic uint32_t expecting; // 1: the only thread of this process waits; futex
 
 void scp_worker_expect_checkpoint(void) {
     atomic_store(&expecting, 1);
@@ -454,7 +463,7 @@ static bool dispatch(uint16_t type, const void *payload, int length) {
 }
 
 // Waits without a connection: a poke or the limit ends it.
-static void wait_unconnected(int limit_ms) {
+SCP_FORK_CODE static void wait_unconnected(int limit_ms) {
     uint16_t type;
     char nothing[8];
     scp_link_receive(&type, nothing, sizeof nothing, limit_ms);
@@ -487,6 +496,11 @@ void scp_worker_run(bool restarted) {
         if (length < 0) {
             if (scp_link.socket < 0)
                 answer_unheard();
+            if (scp_link.socket < 0 && !welcome) { // closed without a word that can be read: not at once again
+                wait_unconnected(wait_ms);
+                wait_ms = wait_ms * 2 > RECONNECT_LIMIT_MS ? RECONNECT_LIMIT_MS : wait_ms * 2;
+            }
+            welcome = welcome && scp_link.socket >= 0;
             continue;
         }
         wait_ms = FIRST_WAIT_MS;

@@ -95,5 +95,11 @@ int scp_automatic_pending(void); // the signal that came, 0 = none
 
 // While memory is saved before the pause: -errno when the coordinator has given the checkpoint up. KILL ends the process.
 int scp_worker_heed(void);
+// Until all are prepared to be stopped: 1, or 0 when the limit is over first; -errno as above.
+int scp_worker_await_start(int64_t limit_ns);
+
+// ---- worker_tables.c -----------------------------------------------------------------------------------------------------
+int scp_tables_open(struct scp_checkpoint *checkpoint);
+void scp_tables_close(struct scp_checkpoint *checkpoint);
 
 #endif

@@ -21,8 +21,9 @@
 
 extern char **environ;
 
-static _Atomic uint32_t under_way; // execs of this process, futex of the checkpoint thread
-static _Atomic uint32_t barred; // 1 while a checkpoint is under way, futex of the threads that want to exec
+SCP_FORK_DATA static _Atomic uint32_t under_way; // execs of this process, futex of the checkpoint thread
+SCP_FORK_DATA static _Atomic uint32_t
+    barred; // 1 while a checkpoint is under way, futex of the threads that want to exec
 
 // "NAME=value" as a new program is to have it; the preload entry first.
 #define KEPT 8
@@ -72,7 +73,7 @@ void scp_exec_renew(const char *surroundings) {
         renew(7, surroundings, used);
 }
 
-void scp_exec_forget(void) {
+SCP_FORK_CODE void scp_exec_forget(void) {
     atomic_store(&under_way, 0);
     atomic_store(&barred, 0);
 }

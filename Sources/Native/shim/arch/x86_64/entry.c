@@ -28,7 +28,7 @@ __asm__(".text\n"
 
 // clone(2) onto a stack of its own: long scp_arch_clone(flags, stack, tls, child_tid, function, argument).
 // The child calls function(argument), which never returns.
-__asm__(".text\n"
+__asm__(".section .text.hot.fork,\"ax\",@progbits\n" // beside its caller
         ".globl scp_arch_clone\n"
         ".hidden scp_arch_clone\n"
         ".type scp_arch_clone, @function\n"
@@ -49,7 +49,8 @@ __asm__(".text\n"
         "    popq %rdi\n"
         "    call *%rax\n"
         "    hlt\n"
-        ".size scp_arch_clone, . - scp_arch_clone\n");
+        ".size scp_arch_clone, . - scp_arch_clone\n"
+        ".text\n");
 
 // Finishes a transfer that our signal cut short. r9 = struct scp_arch_transfer of the thread. Repeats the call until
 // all is moved or the kernel reports an end or an error; then gives back every register but rax, rcx and r11 (which a
