@@ -158,9 +158,21 @@ extension Coordinator {
     }
 
     private func entry(_ computation: Computation, error: String?) -> ComputationReply {
-        ComputationReply(
+        var reply = ComputationReply(
             id: computation.id, name: computation.name, checkpoint_directory: computation.checkpointDirectory,
             state: computation.checkpoint == nil ? "running" : "checkpointing", interval_s: computation.interval,
             pids: computation.workersInOrder.map(\.pid), last_checkpoint: computation.last, error: error)
+        reply.progress = computation.checkpoint.flatMap(progress)
+        return reply
+    }
+
+    /// Sizes are left open, as what /proc knows of a process.
+    private func progress(_ checkpoint: RunningCheckpoint) -> ProgressReply? {
+        guard !checkpoint.partial.isEmpty, checkpoint.phase != .pausing else { return nil }
+        let reached = checkpoint.members.values.map(\.reached).min() ?? .running
+        return ProgressReply(
+            generation: checkpoint.generation, stage: reached.name,
+            elapsed_ms: (now.monotonic.seconds(since: checkpoint.started.monotonic) * 1e6).rounded() / 1000,
+            processes: checkpoint.members.count, path: checkpoint.partial)
     }
 }

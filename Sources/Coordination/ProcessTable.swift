@@ -57,6 +57,21 @@ enum ProcessTable {
         for index in processes.indices { complete(&processes[index]) }
         var filled = reply
         filled.processes = processes
+        for index in filled.computations.indices {
+            let id = filled.computations[index].id
+            let resident = processes.filter { $0.computation == id }.reduce(UInt64(0)) { $0 &+ $1.resident_bytes }
+            complete(&filled.computations[index].progress, resident: resident)
+        }
         return filled
+    }
+
+    /// Sizes of the images that are being made. They grow as they are written, but for what is dropped again.
+    private static func complete(_ progress: inout ProgressReply?, resident: UInt64) {
+        guard let folder = progress?.path, let names = try? Files.list(folder) else { return }
+        let written = names.reduce(UInt64(0)) { sum, name in
+            sum &+ ((try? Files.status(folder + "/" + name).allocated) ?? 0)
+        }
+        progress?.bytes_written = written
+        progress?.bytes_expected = max(resident, written)
     }
 }

@@ -42,6 +42,7 @@ extension CommandReply {
                 lines.append("  interval   \(Quantity.interval(computation.interval_s))")
             }
             let last = computation.last_checkpoint
+            if let progress = computation.progress { lines.append("  now        \(progress.text)") }
             lines.append("  last       \(last.map(\.longText) ?? "no checkpoint yet")")
         }
         if computations.isEmpty, let last = last_checkpoint { lines.append("Last         \(last.longText)") }
@@ -86,6 +87,14 @@ extension CommandReply {
         let made = computations.compactMap(\.last_checkpoint).filter(\.ok)
         guard checkpoint != nil, !made.isEmpty else { return "the checkpoint has been started" }
         return made.map(\.longText).joined(separator: "\n")
+    }
+}
+
+extension ProgressReply {
+    /// `generation 3: 1.2 GB of about 4.0 GB written by 50 processes in 1.5 s`.
+    var text: String {
+        "generation \(generation): \(Quantity.bytes(bytes_written)) of about \(Quantity.bytes(bytes_expected)) written by"
+            + " \(processes) process\(processes == 1 ? "" : "es") in \(Quantity.duration(elapsed_ms / 1000))"
     }
 }
 

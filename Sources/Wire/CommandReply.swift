@@ -84,6 +84,26 @@ public struct CheckpointReply: Codable, Equatable, Sendable {
     }
 }
 
+/// A checkpoint under way: how far it is, in all processes together.
+public struct ProgressReply: Codable, Equatable, Sendable {
+    public var generation: UInt32
+    /// Reached by all: running, quiesced, surveyed, examined, snapshotted, written.
+    public var stage: String
+    public var elapsed_ms: Double
+    public var processes: Int
+    /// Bytes in the images so far, and about how many there will be: what the processes have in memory (less when it is
+    /// compressed, or zero).
+    public var bytes_written: UInt64 = 0
+    public var bytes_expected: UInt64 = 0
+    /// Where the images are made.
+    public var path: String
+
+    public init(generation: UInt32, stage: String, elapsed_ms: Double, processes: Int, path: String) {
+        (self.generation, self.stage, self.elapsed_ms) = (generation, stage, elapsed_ms)
+        (self.processes, self.path) = (processes, path)
+    }
+}
+
 /// One computation, or what a request came to for it.
 public struct ComputationReply: Codable, Equatable, Sendable {
     public var id: String
@@ -95,6 +115,8 @@ public struct ComputationReply: Codable, Equatable, Sendable {
     /// Pids of its processes as the coordinator's host sees them.
     public var pids: [Int32]
     public var last_checkpoint: CheckpointReply?
+    /// While one is made.
+    public var progress: ProgressReply?
     /// Why the request failed for this one.
     public var error: String?
 

@@ -80,6 +80,11 @@ public struct Connection: ~Copyable {
         }
     }
 
+    /// Whether something can be read, or the connection is at its end, within so many seconds.
+    public borrowing func hasInput(within seconds: Double) throws(WireError) -> Bool {
+        try ready(forWriting: false, Instant.now.advanced(seconds: seconds))
+    }
+
     private mutating func fill() throws(WireError) {
         var chunk = [UInt8](repeating: 0, count: 65536)
         let result = chunk.withUnsafeMutableBytes { buffer -> Result<Transfer, SystemError> in

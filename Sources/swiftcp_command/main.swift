@@ -37,6 +37,7 @@ private func ask(_ request: Request) throws(WireError) -> String {
     let address = try address()
     var connection = try Connection(address, asAdministrator: true)
     try connection.send(.request(request))
+    try watch(request, address, until: &connection)
     while true {
         do throws(WireError) {
             if case .reply(let text) = try connection.receive(limit: shortLimit) { return text }
@@ -48,6 +49,28 @@ private func ask(_ request: Request) throws(WireError) -> String {
             _ = try probe.ask(Request(.status), limit: slowLimit)
         }
     }
+}
+
+/// Shows on a terminal how far a checkpoint is, until there is something to read.
+private func watch(_ request: Request, _ address: Address, until connection: inout Connection) throws(WireError) {
+    guard [.checkpoint, .kcheckpoint].contains(request.verb), !request.noWait, !parsed.flag("json"),
+        var line = ProgressLine(quietness: parsed.quietness)
+    else { return }
+    var pace = 0.1
+    var status: Connection?
+    while try !connection.hasInput(within: pace) {
+        let began = Instant.now
+        // Whatever goes wrong with the question, the answer to the first one tells.
+        if status == nil { status = try? Connection(address, asAdministrator: true) }
+        guard let text = try? status?.ask(Request(.status), limit: slowLimit),
+            let reply = try? JSONDecoder().decode(CommandReply.self, from: Data(text.utf8))
+        else { break }
+        let progress = reply.computations.compactMap(\.progress)
+        line.show(
+            progress.reduce(0) { $0 &+ $1.bytes_written }, of: progress.reduce(0) { $0 &+ $1.bytes_expected })
+        pace = max(0.1, Instant.now.seconds(since: began) * 10)  // with many processes the question is work
+    }
+    line.clear()
 }
 
 private func fail(_ request: Request, _ error: WireError) -> Never {
