@@ -58,7 +58,7 @@ def keep_says_how_many(folder):
 @suite.case()
 def a_lazily_restored_program_keeps_its_memory_when_its_image_is_removed(folder):
     """Two generations later the image it came from is gone, its pages still are mapped from it."""
-    computation = start(folder, "memory_dontneed")
+    computation = start(folder, "memory_dontneed", ["--no-incremental"])
     computation.checkpoint()
     computation.kill9()
     computation.restart(["--restore", "lazy"])
