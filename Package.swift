@@ -69,7 +69,7 @@ let package = Package(
         tests("ImageFormatTests", ["ImageFormat", "Formats", "CSwiftCP"]),
         tests("WireTests", ["Wire", "CSwiftCP"]),
         tests("CoordinationTests", ["Coordination", "Wire", "CSwiftCP"]),
-        tests("LaunchTests", ["Launch", "Formats", "Wire", "SystemCalls"]),
+        tests("LaunchTests", ["Launch", "Formats", "Wire", "SystemCalls", "CSwiftCP"]),
         tests("RestartTests", ["Restart", "CRestart", "ImageFormat", "Options", "SystemCalls", "CSwiftCP"]),
     ]
 )

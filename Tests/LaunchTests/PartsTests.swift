@@ -1,3 +1,4 @@
+import CSwiftCP
 import Foundation
 import SystemCalls
 import Testing
@@ -23,6 +24,7 @@ import Testing
                 "A=1", "LD_PRELOAD=/l/libswiftcp.so:/x/libjemalloc.so:y.so", "SWIFTCP_SIGNAL=12", "B=", "C=\u{fffd}",
                 "SWIFTCP_COORDINATOR=unix:/run/c", "SWIFTCP_COMPUTATION=abc", "SWIFTCP_CKPTDIR=/d",
                 "SWIFTCP_AUTO_SIGNALS=2,15,1", "SWIFTCP_STREAMS=1:2,3:4,0:0",
+                "SWIFTCP_SURROUNDINGS=" + SCP_SURROUNDINGS_UNKNOWN,
             ])
         #expect(environment.entries[4] == [0x43, 0x3d, 0xff])
     }
