@@ -24,6 +24,16 @@ void scp_link_close(void) {
     scp_link.socket = -1;
 }
 
+int scp_link_peer(void) {
+    struct scp_peer {
+        int32_t pid;
+        uint32_t user, group;
+    } peer = {.pid = 0};
+    uint32_t length = sizeof peer;
+    long result = scp_call(SYS_getsockopt, scp_link.socket, SOL_SOCKET, SO_PEERCRED, &peer, &length);
+    return result < 0 ? 0 : peer.pid;
+}
+
 // The pipe is in another descriptor table: reached through /proc it is the same pipe.
 void scp_poke(void) {
     uint32_t tid = atomic_load(&scp_checkpoint_thread_tid);

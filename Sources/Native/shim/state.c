@@ -108,6 +108,7 @@ int scp_state_prepare(struct scp_checkpoint *checkpoint) {
     if (result < 0)
         return result;
     scp_memory_prepare();
+    scp_surroundings_prepare();
     size_t bytes = scp_schedule_prepare() + scp_signals_prepare(status_text) + scp_timers_prepare() + scp_ipc_prepare();
     return carry_reserve(checkpoint, bytes);
 }

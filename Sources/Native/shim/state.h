@@ -121,6 +121,7 @@ void scp_surroundings_setup(char *variable);
 void scp_surroundings_renew(char *out,
                             size_t size); // after a restart, when all threads of the set exist: the new value
 uint64_t scp_surroundings_filters(void);
+void scp_surroundings_prepare(void); // before the pause
 void scp_surroundings_examine_thread(struct scp_thread_private *own); // on the thread itself
 int scp_surroundings_examine(const struct scp_examination *examination);
 

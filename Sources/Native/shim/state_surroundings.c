@@ -5,14 +5,18 @@
 // The surroundings are looked at once, in the launched program before its own code runs; every later program of the computation
 // reads what was found (SCP_ENV_SURROUNDINGS). After a restart they are those of swiftcp_restart.
 //
-// The kernel tells nobody of landlock. But a domain has a number of layers at most: a thread that is made for the purpose
-// counts how many may still be added to it, and ends. Source: Linux security/landlock/limits.h, landlock_restrict_self(2).
+// The kernel tells nobody of landlock. But who is in a domain may not look into processes that are not: a thread that may look
+// into the coordinator, which lives in the surroundings, has entered none. Of the others (after a restart in namespaces, say)
+// those are asked that may have: a domain has a number of layers at most; a thread that is made for the purpose counts how
+// many may still be added to it, and ends. Where none can be made (SCHED_DEADLINE) nothing is known.
+// Source: Linux security/landlock/{ptrace.c,limits.h}, kcmp(2), landlock_restrict_self(2).
 // A keyring shows by its serial number. Source: keyctl(2), KEYCTL_GET_KEYRING_ID.
 #define _GNU_SOURCE
 #include "state.h"
 #include "worker.h"
 
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <linux/keyctl.h>
 #include <sched.h>
 #include <string.h>
@@ -23,9 +27,11 @@
 #define LANDLOCK_VERSION 1 // flag of the first
 #define FS_EXECUTE 1 // an access right that every version knows
 #define LAYERS_LIMIT 100 // more than any kernel allows
+#define LAYERS_NOT_KNOWN UINT64_MAX
 #define ADMINISTRATOR (1ull << 21) // CAP_SYS_ADMIN: enters a domain without no-new-privileges
 
 static struct { uint64_t filters, free_layers, keyring; } start;
+static int coordinator; // its pid, 0 = not in our namespace
 
 // ---- landlock -------------------------------------------------------------------------------------------------------
 
@@ -42,9 +48,9 @@ static __attribute__((noinline, noreturn)) void add_layers(struct probe *probe) 
         scp_call(SYS_exit, 0);
 }
 
-// How many layers may be added to the calling thread's domain; 0 also where there is no landlock. The thread stands in the
-// kernel until the other one has ended, and lends it its stack. All signals are blocked.
-static uint64_t free_layers(void) {
+// How many layers may be added to the calling thread's domain; 0 where there is no landlock, `unknown` where no thread can be
+// made. The thread stands in the kernel until the other one has ended, and lends it its stack. All signals are blocked.
+static uint64_t free_layers(uint64_t unknown) {
     uint64_t rights[1] = {FS_EXECUTE};
     struct probe probe = {scp_call(LANDLOCK_CREATE_RULESET, rights, sizeof rights, 0), 0};
     if (probe.ruleset < 0)
@@ -55,21 +61,32 @@ static uint64_t free_layers(void) {
     if (tid == 0)
         add_layers(&probe);
     scp_call(SYS_close, probe.ruleset);
-    return probe.layers;
+    return tid < 0 ? unknown : probe.layers;
 }
 
 static bool has_landlock(void) {
     return scp_call(LANDLOCK_CREATE_RULESET, NULL, 0, LANDLOCK_VERSION) > 0;
 }
 
+static bool may_look_at_coordinator(void) {
+    return coordinator > 0 && scp_call(SYS_kcmp, coordinator, coordinator, KCMP_VM, 0, 0) == 0;
+}
+
 static int64_t count_layers(void *argument) {
     struct scp_slot *slot = argument;
     struct scp_thread_private *own = scp_thread_private(slot);
-    if (slot == scp_slot_at(0) || own->no_new_privileges == 1 || (own->capabilities[0] & ADMINISTRATOR))
-        own->free_layers = free_layers();
-    else // who has neither right entered no domain after its process did
-        own->free_layers = start.free_layers;
+    // Who has neither right entered no domain after its process did.
+    bool able = slot == scp_slot_at(0) || own->no_new_privileges == 1 || (own->capabilities[0] & ADMINISTRATOR);
+    if (own->free_layers == LAYERS_NOT_KNOWN)
+        own->free_layers = able ? free_layers(start.free_layers) : start.free_layers;
     return 0;
+}
+
+static bool any_not_known(void) {
+    for (size_t i = 0; i < scp_slot_count(); i++)
+        if (scp_thread_private(scp_slot_at(i))->free_layers == LAYERS_NOT_KNOWN)
+            return has_landlock();
+    return false;
 }
 
 // ---- keyrings -------------------------------------------------------------------------------------------------------
@@ -80,6 +97,7 @@ static uint64_t keyring(int which) {
 }
 
 void scp_surroundings_examine_thread(struct scp_thread_private *own) {
+    own->free_layers = may_look_at_coordinator() ? start.free_layers : LAYERS_NOT_KNOWN;
     own->session_keyring = (uint32_t)keyring(KEY_SPEC_SESSION_KEYRING);
     own->own_keyring = keyring(KEY_SPEC_THREAD_KEYRING) != 0 || keyring(KEY_SPEC_PROCESS_KEYRING) != 0;
 }
@@ -90,7 +108,7 @@ static void look_around(void) {
     uint64_t all = ~0ull, before;
     scp_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
     start.filters = scp_process_filters();
-    start.free_layers = free_layers();
+    start.free_layers = free_layers(0);
     start.keyring = keyring(KEY_SPEC_SESSION_KEYRING);
     scp_call(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
 }
@@ -133,12 +151,16 @@ static int refuse(struct scp_checkpoint *checkpoint, uint32_t tid, const char *w
     return scp_fail(checkpoint, ENOTSUP, "thread ", scp_number(tid).text, why, (char *)NULL);
 }
 
+void scp_surroundings_prepare(void) {
+    coordinator = scp_link_peer();
+}
+
 int scp_surroundings_examine(const struct scp_examination *examination) {
-    if (has_landlock())
+    if (any_not_known())
         scp_on_every_thread(count_layers);
     for (size_t i = 0; i < scp_slot_count(); i++) {
         const struct scp_thread_private *own = scp_thread_private(scp_slot_at(i));
-        if (own->free_layers < start.free_layers && has_landlock())
+        if (own->free_layers < start.free_layers)
             return refuse(examination->checkpoint, own->tid,
                           " is restricted by landlock rules that the program has set: such rules cannot be saved");
         if (own->session_keyring != start.keyring)

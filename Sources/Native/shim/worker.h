@@ -32,6 +32,7 @@ extern struct scp_link scp_link;
 int scp_link_open_poke(void);
 int scp_link_connect(bool restarted);
 void scp_link_close(void);
+int scp_link_peer(void); // pid of the coordinator, 0 = it is in another namespace
 // Sends one message; on failure the link is closed.
 int scp_link_send(uint16_t type, const void *payload, size_t length);
 // Receives one message within the limit (ms, -1 = none). -ETIMEDOUT; -EPIPE: the link is closed; -EINTR: poked.
