@@ -91,7 +91,7 @@ class Client:
 @suite.case(limit=180)
 def a_server_goes_on_with_its_inner_client_and_the_outer_one_is_cut(folder):
     needs("redis-server", "redis-cli", "stdbuf")
-    computation = Computation(folder, {"SCALE": "5"})
+    computation = Computation(folder, {"SCALE": "3"})
     path = os.path.join(computation.work, "redis.sock")
     computation.launch(["/bin/bash", os.path.join(PROGRAMS, "redis.sh")])
     computation.expect("START")
@@ -107,7 +107,7 @@ def a_server_goes_on_with_its_inner_client_and_the_outer_one_is_cut(folder):
     again = Client(path)
     check_equal(again.ask("GET outside"), "17", "what the server knows after the restart")
     wait_for(lambda: len(again.ask("CLIENT LIST").splitlines()) == 2, 30, "the server to drop the connection that is cut")
-    rounds = 1500 * 5
+    rounds = 1500 * 3
     computation.expect(f"RESULT {rounds} {rounds * (rounds + 1) // 2}", limit=120)
     check_equal(computation.wait(), 0, "exit status")
 

@@ -3,7 +3,8 @@
 # doubled if the history has all of them and the three tables have its sum. The database is made by initdb beforehand.
 export PATH=/usr/lib/postgresql/15/bin:$PATH PGHOST=$PWD PGUSER=bench PGDATABASE=postgres
 rounds=$(echo "${SCALE:-1}" | awk '{ print int(800 * $1) }')
-postgres -D data -k "$PWD" -c listen_addresses= -c fsync=off -c shared_buffers=32MB > postgres.log 2>&1 &
+postgres -D data -k "$PWD" -c listen_addresses= -c fsync=off -c shared_buffers=32MB \
+    -c autovacuum=off -c max_logical_replication_workers=0 > postgres.log 2>&1 &
 server=$!
 for ((i = 0; i < 600; i++)); do
     pg_isready -q && break

@@ -132,8 +132,12 @@ void scp_surroundings_setup(char *variable) {
         return;
     }
     look_around();
-    if (variable && strlen(variable) >= strlen(SCP_SURROUNDINGS_UNKNOWN))
-        write_numbers(variable, strlen(variable) + 1);
+    size_t length = variable ? strlen(variable) : 0;
+    if (length < strlen(SCP_SURROUNDINGS_UNKNOWN))
+        return;
+    write_numbers(variable, length + 1);
+    memset(variable + strlen(variable), ' ',
+           length - strlen(variable)); // it stays one entry for who reads them in a row
 }
 
 void scp_surroundings_renew(char *out, size_t size) {
