@@ -234,8 +234,7 @@ static int shared_log(const struct crestart_descriptors *made, uint32_t object, 
     for (int number = 1; number <= 2; number++) {
         int flags = fcntl(number, F_GETFL);
         if (flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && !(flags & O_APPEND) && fstat(number, &own) == 0 &&
-            own.st_dev == there.st_dev && own.st_ino == there.st_ino &&
-            lseek(number, 0, SEEK_CUR) > (off_t)entry->size)
+            own.st_dev == there.st_dev && own.st_ino == there.st_ino && lseek(number, 0, SEEK_CUR) > (off_t)entry->size)
             return fcntl(number, F_DUPFD_CLOEXEC, 3);
     }
     return -1;

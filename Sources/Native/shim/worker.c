@@ -1,18 +1,11 @@
 // The checkpoint thread: waits for the coordinator's word and carries a checkpoint through its stages.
-//
-// It is made by a raw clone, unknown to libc, so that a program with one thread stays one in libc's eyes. It has a
-// descriptor table of its own, all signals blocked, and a stand-in block of memory where fs points.
 #include "worker.h"
 #include "memory.h"
 #include "state.h"
 
 #include <errno.h>
-#include <linux/close_range.h>
-#include <linux/sched.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#define STACK_SIZE (256u << 10)
 #define NEWBORN_MS 3 // most commands of a shell have gone by then, and the coordinator need never hear of them
 #define FIRST_WAIT_MS 50
 #define RECONNECT_LIMIT_MS 2000
@@ -23,56 +16,9 @@
 #define BIRTH_WAIT_MS 20 // from WELCOME to the order of a checkpoint that is under way
 #define BIRTH_LIMIT_NS 2000000000ll // for all of it
 
-SCP_FORK_DATA void *scp_checkpoint_stack_top;
-SCP_FORK_DATA uint64_t scp_checkpoint_fs_base;
-SCP_FORK_DATA _Atomic uint32_t scp_checkpoint_thread_tid;
-
 static struct scp_checkpoint checkpoint; // the one in progress
 static struct scp_checkpoint_order order;
 static struct scp_stage_report report;
-
-uint32_t scp_checkpoint_tid(void) {
-    return atomic_load(&scp_checkpoint_thread_tid);
-}
-
-// ---- start ----------------------------------------------------------------------------------------------------------
-
-SCP_FORK_CODE static void begin(void *argument) {
-    (void)argument;
-    atomic_store(&scp_checkpoint_thread_tid, (uint32_t)scp_call(SYS_gettid));
-    if (scp_call(SYS_close_range, 0, ~0u, 0) == -ENOSYS)
-        for (int descriptor = 0; descriptor < 65536; descriptor++)
-            scp_call(SYS_close, descriptor);
-    scp_link = (struct scp_link){-1, {-1, -1}};
-    scp_link_open_poke();
-    scp_worker_run(false);
-}
-
-SCP_FORK_CODE static int make_stack(void) {
-    long memory = scp_call(SYS_mmap, NULL, STACK_SIZE + SCP_PAGE, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (memory < 0 && memory > -4096)
-        return (int)memory;
-    scp_checkpoint_stack_top = (char *)memory + STACK_SIZE;
-    scp_checkpoint_fs_base = (uint64_t)memory + STACK_SIZE;
-    memcpy((void *)scp_checkpoint_fs_base, &scp_checkpoint_fs_base, sizeof scp_checkpoint_fs_base);
-    return 0;
-}
-
-SCP_FORK_CODE int scp_checkpoint_thread_start(void) {
-    uint64_t all = ~0ull, before;
-    int result = scp_checkpoint_stack_top ? 0 : make_stack();
-    if (result < 0)
-        return result;
-    scp_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
-    long tid = scp_arch_clone(CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS,
-                              scp_checkpoint_stack_top, (void *)scp_checkpoint_fs_base, NULL, begin, NULL);
-    scp_call(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
-    if (tid < 0)
-        return (int)tid;
-    atomic_store(&scp_checkpoint_thread_tid, (uint32_t)tid);
-    return 0;
-}
 
 // ---- one checkpoint ---------------------------------------------------------------------------------------------------
 
