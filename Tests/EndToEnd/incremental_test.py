@@ -241,6 +241,7 @@ def when_the_coordinator_dies_nothing_is_missing(folder):
         words = [tool("command"), "--coordinator", computation.address, "--checkpoint", "--no-wait"]
         subprocess.run(words, env=computation.environment, check=False, capture_output=True, timeout=60)
         os.kill(computation.status()["coordinator"]["pid"], signal.SIGKILL)
+        computation.coordinator_gone()
         subprocess.run([tool("coordinator"), "--coordinator", computation.address, "--daemon", "--exit-on-last"],
                        env=computation.environment, check=True, timeout=60)
         computation.restored()
