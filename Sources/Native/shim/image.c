@@ -41,6 +41,7 @@ static int open_vectors(struct scp_checkpoint *checkpoint, struct scp_memory *me
                   {&memory->sums, sizeof(uint64_t), 65536},
                   {&memory->dropped, sizeof(struct scp_span), 256},
                   {&memory->files, sizeof(struct scp_parent_file), 16},
+                  {&memory->lazy_parts, sizeof(struct scp_lazy_part), 16},
                   {&memory->sink_parts, sizeof(struct scp_sink_part), 4096}};
     for (size_t i = 0; result == 0 && i < sizeof tables / sizeof *tables; i++)
         result = scp_vector_open(tables[i].vector, tables[i].element, tables[i].capacity);
@@ -97,9 +98,9 @@ void scp_memory_close(struct scp_checkpoint *checkpoint) {
     scp_tracker_close(checkpoint);
     scp_encode_close(memory);
     scp_sink_close_direct(memory);
-    struct scp_vector *vectors[] = {&memory->maps,         &memory->marks, &memory->loads, &memory->metadata,
-                                    &memory->thread_notes, &memory->saved, &memory->sums,  &memory->dropped,
-                                    &memory->sink_parts,   &memory->files};
+    struct scp_vector *vectors[] = {&memory->maps,         &memory->marks, &memory->loads,     &memory->metadata,
+                                    &memory->thread_notes, &memory->saved, &memory->sums,      &memory->dropped,
+                                    &memory->sink_parts,   &memory->files, &memory->lazy_parts};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         scp_vector_close(vectors[i]);
     int *descriptors[] = {&memory->pagemap, &memory->memory, &memory->pipe[0], &memory->pipe[1]};

@@ -175,7 +175,10 @@ static int missing_page(struct scp_checkpoint *checkpoint, const struct target *
     }
 }
 
-static int64_t read_piece(struct scp_memory *memory, const struct scp_region *region, uint64_t at, size_t length) {
+static int64_t read_piece(struct scp_memory *memory, const struct scp_region *region, const struct scp_run *run,
+                          uint64_t at, size_t length) {
+    if (run->class == SCP_RUN_CLEAN && memory->pass == SCP_PASS_ROUND && scp_lazy_readable(memory, region))
+        return scp_lazy_read(memory, region, at, memory->staging, length);
     if (region->kind != SCP_REGION_VVAR)
         return scp_read_memory(memory, at, memory->staging, length);
     int result = scp_read_special_page(memory, at, memory->staging);
@@ -185,7 +188,7 @@ static int64_t read_piece(struct scp_memory *memory, const struct scp_region *re
 static int store_by_reading(struct scp_checkpoint *checkpoint, const struct target *target, const struct scp_run *run) {
     struct scp_memory *memory = checkpoint->image_private;
     for (uint64_t at = run->start; at < run->end;) {
-        int64_t got = read_piece(memory, target->region, at, piece(run, at));
+        int64_t got = read_piece(memory, target->region, run, at, piece(run, at));
         int result;
         if (got < 0) {
             result = missing_page(checkpoint, target, run, at, (int)got);

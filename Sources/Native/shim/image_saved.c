@@ -173,7 +173,7 @@ int scp_saved_run(struct scp_checkpoint *checkpoint, const struct scp_region *re
         struct scp_block part = front(block, length);
         bool kept = is_kept(memory, region, run, &part);
         if (kept && scp_same_must_be_shown(memory, region, run))
-            part = front(block, length = scp_same_length(memory, region, &part, &kept));
+            part = front(block, length = scp_same_length(memory, region, run, &part, &kept));
         cut_front(block, length);
         result = kept ? scp_saved_keep(checkpoint, &part) : take_again(checkpoint, region, run, &part);
         at += length;

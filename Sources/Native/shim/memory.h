@@ -96,6 +96,7 @@ enum scp_pass {
 
 struct scp_memory { // checkpoint->image_private
     struct scp_vector maps; // bytes: text of /proc/self/maps
+    struct scp_vector lazy_parts; // struct scp_lazy_part, ascending
     struct scp_vector marks; // struct scp_mark, ascending
     struct scp_vector loads; // Elf64_Phdr
     struct scp_vector metadata; // bytes
@@ -209,6 +210,20 @@ int64_t scp_read_memory(struct scp_memory *memory, uint64_t address, void *out, 
 // One page of [vvar]: only a system call may look. 0 or -errno.
 int scp_read_special_page(struct scp_memory *memory, uint64_t address, void *out);
 
+// ---- lazy_content.c: memory restored lazily that nobody has written since -------------------------------------------------
+struct scp_lazy_part { // a region that is mapped from an image
+    uint64_t start, offset; // of the region, and of its first byte in the image
+    int descriptor; // of the image; -1 = it cannot be opened
+};
+// For each such region in ascending order, while it is made out. 0 or -errno.
+void scp_lazy_forget(void); // as scp_image_forget
+int scp_lazy_note(struct scp_memory *memory, const struct scp_region *region, const char *path);
+// Whether its clean pages can be read from the image itself.
+bool scp_lazy_readable(const struct scp_memory *memory, const struct scp_region *region);
+// Up to length bytes (whole pages) that stand in the image for the region's address. Returns how many, or -errno.
+int64_t scp_lazy_read(const struct scp_memory *memory, const struct scp_region *region, uint64_t at, void *out,
+                      size_t length);
+
 // ---- tracker.c -----------------------------------------------------------------------------------------------------------
 // Begins to track: 0, or -errno with *why (static text) when this program or this kernel does not allow it.
 int scp_tracker_open(struct scp_memory *memory, const char **why);
@@ -313,8 +328,8 @@ int scp_saved_keep(struct scp_checkpoint *checkpoint, const struct scp_block *bl
 bool scp_same_must_be_shown(const struct scp_memory *memory, const struct scp_region *region,
                             const struct scp_run *run);
 // How many bytes from the block's first page on are all as they were saved (*same), or all not.
-uint64_t scp_same_length(struct scp_memory *memory, const struct scp_region *region, const struct scp_block *block,
-                         bool *same);
+uint64_t scp_same_length(struct scp_memory *memory, const struct scp_region *region, const struct scp_run *run,
+                         const struct scp_block *block, bool *same);
 
 // ---- image_blocks.c ------------------------------------------------------------------------------------------------------
 // Saves a run anew, at the end of the file; or again in the place that it has (`place`, whose pages become its).

@@ -20,7 +20,7 @@
 #define FEW_BYTES (32ull << 20) // the pause takes as much again, after an image that was not committed
 #define HUGE_SHARE 4 // unasked, at most one part in so many of private memory may be in huge pages, which it splits
 
-_Atomic bool scp_memory_tracked;
+SCP_FORK_DATA _Atomic bool scp_memory_tracked;
 
 static struct {
     bool stands, pending; // pending: offered, and neither confirmed nor rejected
@@ -53,7 +53,8 @@ static void drop(void) {
     atomic_store(&scp_memory_tracked, false);
 }
 
-void scp_image_forget(void) {
+SCP_FORK_CODE void scp_image_forget(void) {
+    scp_lazy_forget();
     atomic_store(&scp_memory_tracked, false);
     if (parent.stands) // in a child of fork each page that is written is a page copied
         memset(&parent, 0, sizeof parent);

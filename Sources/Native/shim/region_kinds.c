@@ -177,8 +177,11 @@ static int classify_file(struct scp_checkpoint *checkpoint, struct scp_region *r
         classify_shared(region, path, file->deleted);
     else
         classify_private(region, path, file->deleted);
-    if (region->vm_flags & SCP_VM_LAZY)
+    if (region->vm_flags & SCP_VM_LAZY) {
         region->vm_flags |= lazy_origin(region);
+        if (scp_lazy_note(checkpoint->image_private, region, path) < 0)
+            return scp_fail(checkpoint, ENOMEM, "no memory for the table of memory restored lazily", NULL);
+    }
     if (region->kind == SCP_REGION_ANONYMOUS) { // in all but name
         region->path = 0;
         region->flags &= ~(uint32_t)SCP_REGION_DELETED;

@@ -202,6 +202,7 @@ int scp_regions_examine(struct scp_checkpoint *checkpoint) {
         scp_memory_vector(&checkpoint->strings, 1, 1u << 20) != 0)
         return scp_fail(checkpoint, ENOMEM, "no memory for the table of memory regions", NULL);
     memory->identity = (struct scp_file_identity){.name = NULL}; // of another text
+    memory->lazy_parts.count = 0;
     int result = read_maps(checkpoint, &memory->maps);
     if (result < 0)
         return scp_fail(checkpoint, result, "cannot read /proc/self/maps", NULL);

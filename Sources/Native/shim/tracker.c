@@ -20,7 +20,6 @@
 #endif
 #define FEATURE_ASYNC (1ull << 15) // UFFD_FEATURE_WP_ASYNC, 6.7
 #define STEP (16ull << 20) // bytes whose marks are taken away at once
-#define LARGE_SHARED (64ull << 20) // bytes
 #define TRACKABLE_DESCRIPTORS 20000
 
 // ---- who can be tracked --------------------------------------------------------------------------------------------------
@@ -118,13 +117,23 @@ int scp_tracker_open(struct scp_memory *memory, const char **why) {
     return -ENOTSUP;
 }
 
-static void clear_marks(int descriptor, uint64_t start, uint64_t end) {
-    for (uint64_t at = start; at < end;) {
-        uint64_t next = (at | (STEP - 1)) + 1, stop = next < end ? next : end;
-        struct uffdio_writeprotect clear = {.range = {.start = at, .len = stop - at}, .mode = 0};
-        scp_call(SYS_ioctl, descriptor, UFFDIO_WRITEPROTECT, &clear); // what is no more has no marks
-        at = stop;
-    }
+static uint64_t step_end(uint64_t at, uint64_t end) {
+    uint64_t next = (at | (STEP - 1)) + 1;
+    return next < end ? next : end;
+}
+
+static long clear_marks(int descriptor, uint64_t start, uint64_t end) {
+    struct uffdio_writeprotect clear = {.range = {.start = start, .len = end - start}, .mode = 0};
+    return scp_call(SYS_ioctl, descriptor, UFFDIO_WRITEPROTECT, &clear);
+}
+
+// The kernel stops at the first page that is not tracked (any more); what lies behind it has its marks taken away all the same.
+static void clear_surely(int descriptor, uint64_t start, uint64_t end) {
+    if (clear_marks(descriptor, start, end) == 0 || end - start <= SCP_PAGE)
+        return;
+    uint64_t middle = (start + (end - start) / 2) & ~(uint64_t)(SCP_PAGE - 1);
+    clear_surely(descriptor, start, middle);
+    clear_surely(descriptor, middle, end);
 }
 
 // The marks go step by step, while the program may fault. (Unregistering in steps would split mappings, and the
@@ -138,8 +147,8 @@ void scp_tracker_close(struct scp_checkpoint *checkpoint) {
         return;
     for (size_t i = 0; i < checkpoint->regions.count; i++) {
         const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
-        if (scp_tracker_wants(region))
-            clear_marks(descriptor, region->start, region->end);
+        for (uint64_t at = region->start; scp_tracker_wants(region) && at < region->end; at = step_end(at, region->end))
+            clear_marks(descriptor, at, step_end(at, region->end)); // what is no more has no marks
     }
     scp_call(SYS_close, descriptor);
     memory->tracker.descriptor = -1;
@@ -154,37 +163,19 @@ bool scp_tracker_wants(const struct scp_region *region) {
     return region->kind == SCP_REGION_ANONYMOUS || region->kind == SCP_REGION_FILE;
 }
 
-// What separates the spans that are registered: the kernel's own mappings, which it does not register, and large shared
-// memory, which would only cost time.
-static bool is_seam(const struct scp_region *region) {
-    bool shared = region->kind == SCP_REGION_SHARED_FILE || region->kind == SCP_REGION_SHARED_ANONYMOUS ||
-                  region->kind == SCP_REGION_SYSV;
-    return region->kind == SCP_REGION_VDSO || region->kind == SCP_REGION_VVAR ||
-           (shared && region->end - region->start >= LARGE_SHARED);
-}
-
-static void register_span(int descriptor, uint64_t start, uint64_t end) {
-    struct uffdio_register request = {.range = {start, end - start}, .mode = UFFDIO_REGISTER_MODE_WP};
-    if (start < end)
-        scp_call(SYS_ioctl, descriptor, UFFDIO_REGISTER, &request); // where it fails, the pause finds it untracked
-}
-
-// Whole spans of the address space, never single regions: the program maps and unmaps meanwhile, and bounds that are
-// no longer those of a mapping would split one.
-static void register_spans(struct scp_checkpoint *checkpoint, int descriptor) {
-    uint64_t start = 0, end = 0;
-    for (size_t i = 0; i < checkpoint->regions.count; i++) {
-        const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
-        if (is_seam(region)) {
-            register_span(descriptor, start, region->start);
-            start = end = region->end;
-            continue;
-        }
-        if (start == 0)
-            start = region->start;
-        end = region->end;
+// Neighbours together. Only what is known to be new, though the program, which maps and unmaps meanwhile, may have made other
+// mappings of it by now, and a seam in one: what has just lost its tracker (a move by mremap takes it from a neighbour that the
+// kernel merges with) would have it again with marks of which nobody knows how old they are. Where it fails, the pause finds
+// memory untracked.
+static void register_fresh(const struct scp_memory *memory) {
+    const struct scp_span *fresh = memory->tracker.fresh.base;
+    for (size_t i = 0, next; i < memory->tracker.fresh.count; i = next) {
+        for (next = i + 1; next < memory->tracker.fresh.count && fresh[next].start == fresh[next - 1].end;)
+            next++;
+        struct uffdio_register request = {.range = {fresh[i].start, fresh[next - 1].end - fresh[i].start},
+                                          .mode = UFFDIO_REGISTER_MODE_WP};
+        scp_call(SYS_ioctl, memory->tracker.descriptor, UFFDIO_REGISTER, &request);
     }
-    register_span(descriptor, start, end);
 }
 
 int scp_tracker_register(struct scp_checkpoint *checkpoint) {
@@ -202,11 +193,12 @@ int scp_tracker_register(struct scp_checkpoint *checkpoint) {
     if (fresh->count == 0)
         return 0;
     atomic_store(&scp_memory_tracked, true);
-    register_spans(checkpoint, memory->tracker.descriptor);
+    register_fresh(memory);
     // Marks of another time: kernels before 6.14 let pages keep them when mremap moves them.
     for (size_t i = 0; i < fresh->count; i++) {
         const struct scp_span *span = scp_vector_at(fresh, i);
-        clear_marks(memory->tracker.descriptor, span->start, span->end);
+        for (uint64_t at = span->start; at < span->end; at = step_end(at, span->end))
+            clear_surely(memory->tracker.descriptor, at, step_end(at, span->end));
     }
     return 0;
 }
