@@ -204,6 +204,9 @@ struct Computation {
         !workers.isEmpty || !announced.isEmpty || ending?.sweeping != nil || ending?.nextSweep != nil
     }
 
+    /// No process is left, or all have been told to end; they are not known to have gone yet.
+    var isAboutToEnd: Bool { ending != nil || workers.isEmpty && announced.allSatisfy { $0.reason == .exec } }
+
     var isExecuting: Bool { announced.contains { $0.reason == .exec } }
 
     /// Every process before its children.

@@ -66,8 +66,9 @@ extension Coordinator {
         try checkGeneration(launch.generation)
         if let other = computations[id], other.isAlive {
             let count = max(other.workers.count, 1)
+            // Killed, or its last process has just gone: whoever restarts it at once is to wait, not to be turned away.
             throw Refusal(
-                EEXIST,
+                other.isAboutToEnd ? EAGAIN : EEXIST,
                 "computation \(id) runs already at \(configuration.address) with \(count) process"
                     + "\(count == 1 ? "" : "es"); end it first (swiftcp_command --kill)")
         }

@@ -22,6 +22,8 @@ public struct CoordinatorAccess: Sendable {
     let choice: Choice
     /// Seconds a started coordinator has until it listens.
     let startLimit: Double
+    /// Seconds that a computation may take to end.
+    private let endLimit = 10.0
 
     /// - Parameter address: nil = the user's standard address.
     public init(address: Address?, choice: Choice, startLimit: Double = 10) throws(WireError) {
@@ -58,12 +60,18 @@ public struct CoordinatorAccess: Sendable {
         return try start(mustBeFirst: false)
     }
 
-    /// Connects and announces a process. A coordinator that ends just then (its last process had gone) is replaced.
+    /// Connects and announces a process. A coordinator that ends just then (its last process had gone) is replaced; a
+    /// computation of that name that ends just then is waited for.
     public func announce(_ launch: Launch) throws(WireError) -> Launched {
+        let deadline = Instant.now.advanced(seconds: endLimit)
         for attempt in 1... {
             var connection = try connect()
             do throws(WireError) { return try connection.announce(launch) } catch {
-                if error.kind != .closed || choice != .any || attempt == 5 { throw error }
+                switch error.kind {
+                case .closed where choice == .any && attempt < 5: break
+                case .busy where Instant.now < deadline: _ = poll(nil, 0, 20)
+                default: throw error
+                }
             }
         }
         preconditionFailure("the loop above ends by returning or throwing")

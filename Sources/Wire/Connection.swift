@@ -1,4 +1,5 @@
 import CSwiftCP
+import Glibc
 import SystemCalls
 
 /// A command's connection to a coordinator: one message out, one in, each with a time limit. Blocking.
@@ -129,7 +130,7 @@ extension Connection {
     public mutating func announce(_ launch: Launch, limit seconds: Double = usualLimit) throws(WireError) -> Launched {
         try send(.launch(launch), limit: seconds)
         guard case .launched(let launched) = try receive(limit: seconds) else { throw unexpected }
-        if launched.error != 0 { throw WireError(.refused, launched.text) }
+        if launched.error != 0 { throw WireError(launched.error == EAGAIN ? .busy : .refused, launched.text) }
         return launched
     }
 

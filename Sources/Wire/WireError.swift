@@ -7,6 +7,8 @@ public struct WireError: Error, Equatable, Sendable, CustomStringConvertible {
         case noCoordinator
         /// Somebody is there, but it is not ours to talk to.
         case refused
+        /// What is asked for must wait for something that is about to end: to be tried again.
+        case busy
         /// An address that cannot be used.
         case address
         /// The other end did not answer in time.

@@ -27,6 +27,16 @@ struct MembershipTests {
         #expect(rig.coordinator.living.count == 1)
     }
 
+    @Test("An id whose processes have gone, or have been told to, is asked to be tried again until it is free")
+    func launchWhileEnding() {
+        var rig = Rig()
+        let worker = rig.worker(10)
+        rig.feed(.disconnected(worker))
+        #expect(rig.launch(pid: 11, computation: "one")?.error == EAGAIN)
+        rig.feed(.processEnded(10))
+        #expect(rig.launch(pid: 11, computation: "one") == Launched(computation: "one"))
+    }
+
     @Test("Joining needs exactly one computation, or its name")
     func join() {
         var rig = Rig()
