@@ -330,7 +330,7 @@ sys.exit(7)
         pass
     check_equal(program.wait(), 7, "exit status")
     check_equal(len(program.generations()), 1, "number of generations")
-    check("generation 1 stays" in program.errors.text(), f"nothing said how to go on: {program.story()}")
+    check("generation 1 stays" in program.errors.drained(), f"nothing said how to go on: {program.story()}")
 
 
 def damage(generation):

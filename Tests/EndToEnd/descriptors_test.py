@@ -85,7 +85,7 @@ def small_file_being_written_is_made_again(folder):
     finished = os.path.join(computation.work, "finished")
     os.rename(file_of(computation), finished)
     passes(computation)
-    check("made again" in computation.errors.text(), f"no word of it in {computation.errors.text()!r}")
+    check("made again" in computation.errors.drained(), f"no word of it in {computation.errors.text()!r}")
     with open(finished, encoding="ascii") as file:
         check_equal(file.read(), "0123456789finished", "the finished file")
 
@@ -97,7 +97,7 @@ def small_file_being_written_was_begun_anew(folder):
     os.rename(file_of(computation), os.path.join(computation.work, "finished"))
     append(computation, "something else")
     passes(computation)
-    check("another file" in computation.errors.text(), f"no word of it in {computation.errors.text()!r}")
+    check("another file" in computation.errors.drained(), f"no word of it in {computation.errors.text()!r}")
 
 
 @suite.case()
