@@ -353,6 +353,6 @@ def terminal_that_is_gone_cannot_be_kept(folder):
     os.close(master)
     computation.restart(["--tty", "keep"])
     check_equal(computation.wait(), 1, "exit status")
-    text = computation.errors.text()
+    text = computation.errors.drained()
     if "--tty" not in text and "cannot be found" not in text:
         raise Failed(f"the message {text!r} does not say what to do")
