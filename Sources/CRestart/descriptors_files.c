@@ -45,9 +45,9 @@ static bool all_zero(const char *bytes, size_t length) {
     return true;
 }
 
-static int write_at(int descriptor, const char *bytes, size_t length, uint64_t offset) {
+int crestart_write_at(int descriptor, const void *bytes, size_t length, uint64_t offset) {
     for (size_t done = 0; done < length;) {
-        ssize_t put = pwrite(descriptor, bytes + done, length - done, (off_t)(offset + done));
+        ssize_t put = pwrite(descriptor, (const char *)bytes + done, length - done, (off_t)(offset + done));
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0)
@@ -74,7 +74,7 @@ static int write_content(struct crestart_descriptors *made, uint32_t object, int
         result = crestart_blob_read(&made->tables, entry->blob, at, bytes, piece);
         if (result == 0 &&
             !(fresh ? all_zero(bytes, piece) : holds_already(descriptor, bytes, piece, at, bytes + COPY_BYTES)))
-            result = write_at(descriptor, bytes, piece, at);
+            result = crestart_write_at(descriptor, bytes, piece, at);
         at += piece;
     }
     free(bytes);

@@ -74,6 +74,8 @@ const struct crestart_member *crestart_member_of(const struct crestart_tables *t
 int crestart_blob_read(const struct crestart_tables *tables, uint32_t blob, uint64_t offset, void *bytes,
                        size_t length);
 uint64_t crestart_blob_length(const struct crestart_tables *tables, uint32_t blob);
+// Writes all of it. 0 or -errno.
+int crestart_write_at(int descriptor, const void *bytes, size_t length, uint64_t offset);
 // Opens /proc/self/fd/descriptor: a new description of the same file. Descriptor or -errno.
 int crestart_reopen(int descriptor, int flags);
 // Status flags that open(2) takes.

@@ -48,18 +48,6 @@ static int read_all(int file, uint8_t *bytes, size_t length, uint64_t offset) {
     return 0;
 }
 
-static int write_all(int file, const uint8_t *bytes, size_t length, uint64_t offset) {
-    for (size_t done = 0; done < length;) {
-        ssize_t put = pwrite(file, bytes + done, length - done, (off_t)(offset + done));
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0)
-            return put < 0 ? -errno : -EIO;
-        done += (size_t)put;
-    }
-    return 0;
-}
-
 static int unpack_chunk(const struct job *job, const struct scp_chunk *chunk, void *codec, uint8_t *stored) {
     uint8_t *plain = stored + SCP_BLOCK_MAXIMUM;
     if (chunk->length > SCP_BLOCK_MAXIMUM || chunk->stored_length > SCP_BLOCK_MAXIMUM)
@@ -69,7 +57,7 @@ static int unpack_chunk(const struct job *job, const struct scp_chunk *chunk, vo
         result = -EBADMSG;
     if (result == 0)
         result = ccodec_unpack(codec, chunk->encoding, stored, chunk->stored_length, plain, chunk->length);
-    return result < 0 ? result : write_all(job->memory, plain, chunk->length, chunk->place);
+    return result < 0 ? result : crestart_write_at(job->memory, plain, chunk->length, chunk->place);
 }
 
 static int work(const struct job *job) {

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include "memory.h"
@@ -17,6 +18,17 @@ int scp_open_own(const char *path, int flags) {
     file = scp_call(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
     scp_call(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
     return (int)file;
+}
+
+int scp_open_mapped(const struct scp_region *region, const char *path) {
+    struct stat status;
+    long file = scp_call(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+    if (file < 0)
+        return -1;
+    if (scp_call(SYS_fstat, file, &status) == 0 && status.st_ino == region->inode && status.st_dev == region->device)
+        return (int)file;
+    scp_call(SYS_close, file);
+    return -1;
 }
 
 static int64_t whole_pages(long bytes) {

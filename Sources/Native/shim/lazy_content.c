@@ -5,9 +5,6 @@
 // The images stay open from one checkpoint to the next, since older generations are removed. One that cannot be opened is
 // read from memory, and compared in the pause (image_same.c).
 #include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
 
 #include "memory.h"
 
@@ -23,22 +20,11 @@ SCP_FORK_CODE void scp_lazy_forget(void) {
     file_count = 0;
 }
 
-static int open_file(const struct scp_region *region, const char *path) {
-    struct stat status;
-    long file = scp_call(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
-    if (file < 0)
-        return -1;
-    if (scp_call(SYS_fstat, file, &status) == 0 && status.st_dev == region->device && status.st_ino == region->inode)
-        return (int)file;
-    scp_call(SYS_close, file);
-    return -1;
-}
-
 static int descriptor_of(const struct scp_region *region, const char *path) {
     for (size_t i = 0; i < file_count; i++)
         if (files[i].inode == region->inode && files[i].device == region->device)
             return files[i].descriptor;
-    int descriptor = file_count < FILES_MAXIMUM ? open_file(region, path) : -1;
+    int descriptor = file_count < FILES_MAXIMUM ? scp_open_mapped(region, path) : -1;
     if (descriptor >= 0)
         files[file_count++] = (struct lazy_file){region->device, region->inode, descriptor};
     return descriptor;

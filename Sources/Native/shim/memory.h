@@ -199,12 +199,15 @@ int scp_pages_scan(struct scp_checkpoint *checkpoint, const struct scp_region *r
 
 // How many pages of the region were written since the last round.
 uint64_t scp_pages_written(struct scp_checkpoint *checkpoint, const struct scp_region *region);
+uint64_t scp_pages_written_in_all(struct scp_checkpoint *checkpoint);
 // Whether the mapping at the address is tracked.
 bool scp_pages_tracked(const struct scp_memory *memory, uint64_t address);
 
 // ---- image_read.c --------------------------------------------------------------------------------------------------------
 // Opens a file of /proc/self that a process that is not dumpable may not open without more ado.
 int scp_open_own(const char *path, int flags);
+// The region's file, if it is still under that name and may be read; else -1.
+int scp_open_mapped(const struct scp_region *region, const char *path);
 // Copies up to length bytes from address by system call. Returns how many (whole pages), or -errno for the first page.
 int64_t scp_read_memory(struct scp_memory *memory, uint64_t address, void *out, size_t length);
 // One page of [vvar]: only a system call may look. 0 or -errno.

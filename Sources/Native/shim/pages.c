@@ -316,24 +316,12 @@ static int scan_resident(struct wanted *wanted) {
     return close_run(wanted);
 }
 
-// The file's descriptor if it is still under its name and may be read; else -1.
-static int open_mapped_file(const struct scp_checkpoint *checkpoint, const struct scp_region *region) {
-    const char *path = (const char *)checkpoint->strings.base + region->path;
-    struct stat status;
-    long file = scp_call(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
-    if (file < 0)
-        return -1;
-    if (scp_call(SYS_fstat, file, &status) == 0 && status.st_ino == region->inode && status.st_dev == region->device)
-        return (int)file;
-    scp_call(SYS_close, file);
-    return -1;
-}
-
 // The parts of a named file's mapping that are no holes.
 static int scan_data(struct wanted *wanted) {
     const struct scp_region *region = wanted->region;
     uint64_t length = region->end - region->start, at = region->file_offset, end = region->file_offset + length;
-    int file = open_mapped_file(wanted->checkpoint, region), result = 0;
+    const char *path = (const char *)wanted->checkpoint->strings.base + region->path;
+    int file = scp_open_mapped(region, path), result = 0;
     while (at < end && result == 0) {
         long data = file < 0 ? (long)at : scp_call(SYS_lseek, file, at, SEEK_DATA);
         if (data < 0 || (uint64_t)data >= end)
@@ -406,4 +394,14 @@ uint64_t scp_pages_written(struct scp_checkpoint *checkpoint, const struct scp_r
     struct scan_request request = written(&wanted);
     scan(&wanted, &request, add_pages);
     return wanted.kept_from;
+}
+
+uint64_t scp_pages_written_in_all(struct scp_checkpoint *checkpoint) {
+    uint64_t pages = 0;
+    for (size_t i = 0; i < checkpoint->regions.count; i++) {
+        const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
+        if (scp_tracker_wants(region))
+            pages += scp_pages_written(checkpoint, region);
+    }
+    return pages;
 }

@@ -103,23 +103,13 @@ static bool is_usable(const struct scp_checkpoint *checkpoint) {
            scp_tracker_obstacle() == NULL && all_there(checkpoint);
 }
 
-static uint64_t bytes_written(struct scp_checkpoint *checkpoint) {
-    uint64_t pages = 0;
-    for (size_t i = 0; i < checkpoint->regions.count; i++) {
-        const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
-        if (scp_tracker_wants(region))
-            pages += scp_pages_written(checkpoint, region);
-    }
-    return pages * SCP_PAGE;
-}
-
 // Less than half of it has been written since; else the tracker only costs time, and rests for a while.
 static bool is_worth_it(struct scp_checkpoint *checkpoint) {
     size_t strings = checkpoint->strings.count;
     if (scp_regions_examine(checkpoint) < 0)
         return false;
     checkpoint->strings.count = strings; // the pause names everything again
-    if (bytes_written(checkpoint) <= parent.bytes / 2)
+    if (scp_pages_written_in_all(checkpoint) * SCP_PAGE <= parent.bytes / 2)
         return true;
     parent.resting = every(checkpoint) - 1;
     return false;

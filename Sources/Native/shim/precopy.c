@@ -65,16 +65,6 @@ static int save_round(struct scp_checkpoint *checkpoint) {
     return result < 0 ? result : scp_saved_end(checkpoint);
 }
 
-static uint64_t pages_written(struct scp_checkpoint *checkpoint) {
-    uint64_t pages = 0;
-    for (size_t i = 0; i < checkpoint->regions.count; i++) {
-        const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
-        if (scp_tracker_wants(region))
-            pages += scp_pages_written(checkpoint, region);
-    }
-    return pages;
-}
-
 static uint64_t per_second(uint64_t bytes, int64_t ns) {
     return ns > 1000000 ? bytes / (uint64_t)(ns / 1000000) * 1000 : bytes * 1000;
 }
@@ -87,7 +77,7 @@ static int measure_round(struct scp_checkpoint *checkpoint, int number, struct s
     if (result == 0 && number == 0 && memory->tracker.descriptor >= 0)
         result = scp_marks_read(checkpoint); // registering has split mappings: better now than in the pause
     int64_t took = scp_now() - start;
-    left->bytes = result == 0 ? pages_written(checkpoint) * SCP_PAGE : 0;
+    left->bytes = result == 0 ? scp_pages_written_in_all(checkpoint) * SCP_PAGE : 0;
     left->written = per_second(left->bytes, took);
     if (number == 0)
         left->disk = per_second(checkpoint->bytes_written, took);
@@ -222,7 +212,7 @@ int scp_precopy_again(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = checkpoint->image_private;
     if (memory->tracker.descriptor < 0 || memory->defers)
         return 0;
-    uint64_t pages = pages_written(checkpoint);
+    uint64_t pages = scp_pages_written_in_all(checkpoint);
     if (pages <= FEW_PAGES || pages > MANY_PAGES || scp_encode_full(checkpoint, pages * SCP_PAGE))
         return 0;
     memory->sink_limit = memory->direct >= 0 && !memory->encoder ? SCP_SINK_DIRECT : SCP_SINK_WRITE;
