@@ -34,12 +34,12 @@ class Program:
     files: tuple = ()
     environment: tuple = ()
     prepare: object = None
-    scale: float = 1.0
-    deep: float = 3.0
+    scale: float = 0.5
+    deep: float = 6.0
     ordinary_user: bool = False
 
 
-def c_program(name, *flags, source=None, arguments=(), packages=(), needs=(), environment=(), scale=1.0, deep=3.0):
+def c_program(name, *flags, source=None, arguments=(), packages=(), needs=(), environment=(), scale=0.5, deep=6.0):
     source = source or name + ".c"
     compiler = ("g++",) if source.endswith(".cpp") else ("cc", "-D_GNU_SOURCE")
     output = source.split(".")[0]
@@ -100,13 +100,13 @@ PYTHON = ("python3",)
 
 def at_terminal(name, kind, path, packages=()):
     return Program(name, ("/usr/bin/python3", here("terminal.py"), kind, path), packages=(*PYTHON, *packages),
-                   needs=("/usr/bin/python3", path), scale=1.0, deep=6.0)
+                   needs=("/usr/bin/python3", path), scale=0.5, deep=12.0)
 
 
 PROGRAMS = [
     c_program("counter"),
     c_program("threads_64", source="threads.c", arguments=("64",)),
-    c_program("threads_2000", source="threads.c", arguments=("2000",), deep=5.0),
+    c_program("threads_2000", source="threads.c", arguments=("2000",), scale=1.0, deep=4.0),
     c_program("openmp", "-fopenmp"),
     Program("fortran", ("{bin}/unit",), build=("gfortran", "-O2", "-o", "{bin}/unit", here("unit.f90")),
             packages=("gfortran",), needs=("gfortran",), files=("unit.txt",)),
@@ -122,10 +122,10 @@ PROGRAMS = [
     Program("python_append", ("/usr/bin/python3", here("append.py")), packages=PYTHON, needs=("/usr/bin/python3",),
             files=("appended.txt",)),
     Program("node", ("/usr/bin/node", here("busy.js")), packages=("nodejs",), needs=("/usr/bin/node",),
-            files=("node.txt",), deep=6.0),
+            files=("node.txt",), deep=8.0),
     Program("java", (JAVA + "/java", "-Xmx200m", "-XX:+UseG1GC", "-cp", "{bin}", "Busy"),
             build=(JAVA + "/javac", "-d", "{bin}", here("Busy.java")), packages=("openjdk-17-jdk-headless",),
-            needs=(JAVA + "/javac",), deep=6.0),
+            needs=(JAVA + "/javac",), deep=8.0),
     Program("perl", ("/usr/bin/perl", here("loop.pl")), packages=("perl",), needs=("/usr/bin/perl",)),
     Program("ruby", ("/usr/bin/ruby", here("loop.rb")), packages=("ruby",), needs=("/usr/bin/ruby",)),
     Program("sqlite3", ("/usr/bin/sqlite3", "-batch", "numbers.db", ".read script.sql"), packages=("sqlite3",),
@@ -139,7 +139,7 @@ PROGRAMS = [
     c_program("closefrom"),
     c_program("jemalloc", "-ljemalloc", packages=("libjemalloc-dev",),
               needs=("/usr/include/jemalloc/jemalloc.h",),
-              environment=(("MALLOC_CONF", "background_thread:true,dirty_decay_ms:20,muzzy_decay_ms:20"),), deep=6.0),
+              environment=(("MALLOC_CONF", "background_thread:true,dirty_decay_ms:20,muzzy_decay_ms:20"),), deep=10.0),
     Program("gawk", ("/usr/bin/gawk", "-f", here("lines.awk"), "input.txt"), packages=("gawk",),
             needs=("/usr/bin/gawk",), files=("awk.txt",), prepare=write_lines),
     # Of several processes.
@@ -147,7 +147,7 @@ PROGRAMS = [
     Program("xargs", ("/bin/sh", here("workers.sh")), needs=("/usr/bin/xargs", "awk")),
     Program("python_pool", ("/usr/bin/python3", here("pool.py")), packages=PYTHON, needs=("/usr/bin/python3",)),
     Program("redis", ("/bin/bash", here("redis.sh")), packages=("redis-server", "redis-tools"),
-            needs=("/usr/bin/redis-server", "/usr/bin/redis-cli"), scale=3.0, deep=6.0),
+            needs=("/usr/bin/redis-server", "/usr/bin/redis-cli"), scale=2.0, deep=8.0),
     Program("make", ("/bin/bash", here("make.sh")), packages=("make", "gcc", "libc6-dev"), needs=("make", "gcc"), deep=3.0),
     Program("nginx", ("/bin/bash", here("nginx.sh")), packages=("nginx-light", "python3"), needs=("/usr/sbin/nginx",)),
     Program("postgres", ("/bin/bash", here("postgres.sh")), packages=("postgresql-15",),
@@ -169,7 +169,7 @@ PROGRAMS = [
     Program("gcc_pipe", ("/bin/bash", here("compile.sh")), packages=("gcc", "libc6-dev"), needs=("gcc",)),
     Program("ffmpeg", ("/bin/bash", here("codec.sh")), packages=("ffmpeg",), needs=("/usr/bin/ffmpeg",)),
     Program("node_cluster", ("/usr/bin/node", here("cluster.js")), packages=("nodejs",), needs=("/usr/bin/node",),
-            scale=2.0, deep=6.0),
+            scale=1.0, deep=10.0),
     Program("java_children", (JAVA + "/java", "-Xmx100m", "-cp", "{bin}", "Children"),
             build=(JAVA + "/javac", "-d", "{bin}", here("Children.java")), packages=("openjdk-17-jdk-headless",),
             needs=(JAVA + "/javac",)),
