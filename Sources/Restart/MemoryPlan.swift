@@ -11,6 +11,8 @@ struct MemoryPlan {
     var objects: [scp_plan_object] = []
     /// Descriptors of this process that regions are mapped from; borrowed.
     var descriptors: [Int32] = []
+    /// Files that some of these belong to, open as long as the plan.
+    private var held: [OpenFile] = []
     var strings = StringTable()
     /// Numbers of the blocks that are mapped from the image and so are verified later.
     var lazyBlocks: [Int] = []
@@ -122,8 +124,7 @@ struct MemoryPlan {
                 throw RestartError(
                     "\(path): the program has mapped this file, and it is missing; put it back, or use --map")
             }
-            try makeAgain(path, size: region.file_size)
-            return set(SCP_PLAN_SHARED_FILE, .everything, &plan)
+            return hold(try makeAgain(path, size: region.file_size), &plan)
         }
         guard status.isRegular, UInt64(max(status.size, 0)) >= region.file_size else {
             throw RestartError(
@@ -133,6 +134,9 @@ struct MemoryPlan {
         if isWritable, access(path, W_OK) != 0 {
             throw RestartError(
                 "\(path): the program has mapped this file for writing: \(SystemError.reason(errno)); allow it")
+        }
+        if isWritable, covers(region), let file = try? Files.open(path, O_RDWR) {
+            return hold(OpenFile(file), &plan)
         }
         // The program had it open for reading alone; nothing of it is ours to write.
         if !isWritable, region.flags & SCP_REGION_MAY_WRITE.rawValue == 0 { plan.options = SCP_PLAN_READ_ONLY.rawValue }
@@ -144,14 +148,22 @@ struct MemoryPlan {
         region.file_offset == 0 && region.end - region.start >= region.file_size
     }
 
-    /// A mapped file that has gone is made again, empty; the restorer fills it through the mapping. (The JVM's
-    /// performance counters are such a file: any other JVM removes it when its owner is dead.)
-    private func makeAgain(_ path: String, size: UInt64) throws(RestartError) {
+    /// The region is mapped from the open file: its name may go before the restorer could open it. (The JVM's performance
+    /// counters are such a file: any other JVM removes it when its owner is dead.)
+    private mutating func hold(_ file: OpenFile, _ plan: inout scp_plan_region) -> Fill {
+        held.append(file)
+        plan.object = descriptorNumber(file.raw)
+        return set(SCP_PLAN_SHARED_DESCRIPTOR, .everything, &plan)
+    }
+
+    /// A mapped file that has gone is made again, empty; the restorer fills it through the mapping.
+    private func makeAgain(_ path: String, size: UInt64) throws(RestartError) -> OpenFile {
         do throws(SystemError) {
             let file = try Files.open(path, O_RDWR | O_CREAT | O_EXCL, mode: 0o600)
             guard ftruncate(file.raw, off_t(size)) == 0 else {
                 throw SystemError(errno, "set the size of", path)
             }
+            return OpenFile(file)
         } catch {
             throw RestartError(
                 "\(path): the program has mapped this file, which is missing and cannot be made again: \(error)")

@@ -91,7 +91,7 @@ def mpi_program(name, start, kind, environment=(), script=None):
     words = ("/bin/bash", here(script), kind, output) if script else ("/usr/bin/" + start, "-n", "4", output)
     return Program(name, words, build=("mpicc." + kind, "-O2", "-o", output, here("mpi_ring.c")),
                    packages={"mpich": ("mpich", "libmpich-dev"), "openmpi": ("openmpi-bin", "libopenmpi-dev")}[kind],
-                   needs=("/usr/bin/" + start, "/usr/bin/mpicc." + kind), environment=environment)
+                   needs=("/usr/bin/" + start, "/usr/bin/mpicc." + kind), environment=environment, scale=1.0, deep=3.0)
 
 
 OPENMPI = (("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"), ("OMPI_MCA_rmaps_base_oversubscribe", "1"))
@@ -122,7 +122,7 @@ PROGRAMS = [
     Program("python_append", ("/usr/bin/python3", here("append.py")), packages=PYTHON, needs=("/usr/bin/python3",),
             files=("appended.txt",)),
     Program("node", ("/usr/bin/node", here("busy.js")), packages=("nodejs",), needs=("/usr/bin/node",),
-            files=("node.txt",), deep=8.0),
+            files=("node.txt",), scale=1.5, deep=3.0),
     Program("java", (JAVA + "/java", "-Xmx200m", "-XX:+UseG1GC", "-cp", "{bin}", "Busy"),
             build=(JAVA + "/javac", "-d", "{bin}", here("Busy.java")), packages=("openjdk-17-jdk-headless",),
             needs=(JAVA + "/javac",), deep=8.0),
@@ -139,7 +139,7 @@ PROGRAMS = [
     c_program("closefrom"),
     c_program("jemalloc", "-ljemalloc", packages=("libjemalloc-dev",),
               needs=("/usr/include/jemalloc/jemalloc.h",),
-              environment=(("MALLOC_CONF", "background_thread:true,dirty_decay_ms:20,muzzy_decay_ms:20"),), deep=10.0),
+              environment=(("MALLOC_CONF", "background_thread:true,dirty_decay_ms:20,muzzy_decay_ms:20"),), scale=2.0, deep=3.0),
     Program("gawk", ("/usr/bin/gawk", "-f", here("lines.awk"), "input.txt"), packages=("gawk",),
             needs=("/usr/bin/gawk",), files=("awk.txt",), prepare=write_lines),
     # Of several processes.
@@ -167,7 +167,7 @@ PROGRAMS = [
     Program("python_subprocess", ("/usr/bin/python3", here("subprocesses.py")), packages=PYTHON,
             needs=("/usr/bin/python3",)),
     Program("gcc_pipe", ("/bin/bash", here("compile.sh")), packages=("gcc", "libc6-dev"), needs=("gcc",)),
-    Program("ffmpeg", ("/bin/bash", here("codec.sh")), packages=("ffmpeg",), needs=("/usr/bin/ffmpeg",)),
+    Program("ffmpeg", ("/bin/bash", here("codec.sh")), packages=("ffmpeg",), needs=("/usr/bin/ffmpeg",), scale=1.0, deep=3.0),
     Program("node_cluster", ("/usr/bin/node", here("cluster.js")), packages=("nodejs",), needs=("/usr/bin/node",),
             scale=1.0, deep=10.0),
     Program("java_children", (JAVA + "/java", "-Xmx100m", "-cp", "{bin}", "Children"),
