@@ -95,13 +95,19 @@ extension Coordinator {
             if member.reached < .quiesced { computations[id]?.checkpoint?.waiting -= 1 }
             prepared(id, worker.connection)
             passBarrier(id)
-        case .numbering:
-            failCheckpoint(id, ESRCH, "\(worker.label) ended during the checkpoint, before stage examined")
+        case .numbering: memberGoneInThePause(id, worker, "examined")
         case .stage(.written): memberGoneWhileWriting(id, worker)
         case .stage(let stage):
             guard checkpoint.members[worker.connection] != nil else { return }
-            failCheckpoint(id, ESRCH, "\(worker.label) ended during the checkpoint, before stage \(stage.name)")
+            memberGoneInThePause(id, worker, stage.name)
         }
+    }
+
+    /// It was on its way out already (its threads had gone when it was asked), or has been killed. The others can be saved.
+    private mutating func memberGoneInThePause(_ id: String, _ worker: Worker, _ stage: String) {
+        let reason = "\(worker.label) ended during the checkpoint, before stage \(stage)"
+        guard computations[id]?.workers.isEmpty == false else { return failCheckpoint(id, ESRCH, reason) }
+        startAgain(id, reason)
     }
 
     /// The program runs on already, so its processes may end, or replace their program, before their images are durable.
