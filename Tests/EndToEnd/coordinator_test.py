@@ -322,7 +322,7 @@ def checkpoint_at_a_terminal(computation, *options, variables=None):
 @suite.case(limit=240)
 def progress_is_shown_on_a_terminal_alone(folder):
     computation = Computation(folder)
-    computation.launch(["/usr/bin/python3", "-c", LARGE], options=["--io-limit", "30"])
+    computation.launch(["/usr/bin/python3", "-c", LARGE], options=["--io-limit", "30", "--no-incremental"])
     computation.ready(60)
     shown = checkpoint_at_a_terminal(computation, variables={"NO_COLOR": "1"})
     check(BAR.search(shown), f"no progress on the terminal: {shown[-500:]!r}")
