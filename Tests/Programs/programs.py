@@ -169,7 +169,7 @@ PROGRAMS = [
     Program("gcc_pipe", ("/bin/bash", here("compile.sh")), packages=("gcc", "libc6-dev"), needs=("gcc",)),
     Program("ffmpeg", ("/bin/bash", here("codec.sh")), packages=("ffmpeg",), needs=("/usr/bin/ffmpeg",), scale=1.0, deep=3.0),
     Program("node_cluster", ("/usr/bin/node", here("cluster.js")), packages=("nodejs",), needs=("/usr/bin/node",),
-            scale=1.0, deep=6.0),
+            scale=2.0, deep=3.0),
     Program("java_children", (JAVA + "/java", "-Xmx100m", "-cp", "{bin}", "Children"),
             build=(JAVA + "/javac", "-d", "{bin}", here("Children.java")), packages=("openjdk-17-jdk-headless",),
             needs=(JAVA + "/javac",), scale=1.0, deep=5.0),
