@@ -174,6 +174,7 @@ void scp_checkpoint_entry(void *argument, const struct scp_arrival *arrival) {
     atomic_store(&scp_checkpoint_thread_tid, (uint32_t)scp_call(SYS_gettid));
     scp_own_pid = (uint32_t)scp_call(SYS_getpid);
     atomic_store(&scp_lazy_regions, (flags & SCP_ARRIVAL_LAZY) != 0);
+    atomic_fetch_add(&scp_memory_restarts, 1);
     copy_settings(arrival);
     close_all_but_pipes();
     scp_scratch_forget();

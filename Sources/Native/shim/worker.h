@@ -85,6 +85,7 @@ void scp_exec_unbar(void);
 // ---- wrap_memory.c ---------------------------------------------------------------------------------------------------------
 bool scp_names_image(const char *path); // a path as /proc/self/maps has it
 extern _Atomic bool scp_lazy_regions; // this process was restarted with regions mapped from its image
+extern _Atomic uint32_t scp_memory_restarts; // how many: what was known of mappings before does not hold
 extern _Atomic bool scp_memory_tracked; // mappings that were there at a checkpoint do not merge with newer ones
 
 // ---- automatic.c: --auto's signals --------------------------------------------------------------------------------------

@@ -18,6 +18,12 @@
 #define EXPORT __attribute__((visibility("default")))
 
 _Atomic bool scp_lazy_regions;
+_Atomic uint32_t scp_memory_restarts;
+
+// A restart may come between a look at the mappings and what follows from it: then they are others, and it is looked again.
+static uint32_t restarts(void) {
+    return atomic_load_explicit(&scp_memory_restarts, memory_order_relaxed);
+}
 
 // One mapping, and whether it shows a checkpoint image.
 struct mapping {
@@ -122,11 +128,14 @@ static long fail(long result) {
 static int discard(uint64_t start, uint64_t end, int advice) {
     while (start < end) {
         struct mapping here;
+        uint32_t before = restarts();
         if (!find_mapping(start, &here) || here.start > start)
             return (int)fail(scp_call(SYS_madvise, start, end - start, advice)); // a hole: the kernel says so
         uint64_t stop = here.end < end ? here.end : end;
         long result =
             here.image ? fresh_pages(start, stop, here.protection) : scp_call(SYS_madvise, start, stop - start, advice);
+        if (restarts() != before)
+            continue;
         if (result < 0 && result > -4096)
             return (int)fail(result);
         start = stop;
@@ -159,13 +168,21 @@ static long move(uint64_t address, uint64_t length, uint64_t new_length, int fla
     uint64_t end = whole_pages(address + length);
     for (uint64_t at = address;;) {
         struct mapping here = {.image = false};
+        uint32_t before = restarts();
         bool known = find_mapping(at, &here) && here.start <= at, pieces = flags & MREMAP_FIXED && new_length >= length;
         bool last = !known || !pieces || here.end >= end;
         uint64_t part = last ? length - (at - address) : here.end - at;
         uint64_t new_part = last ? new_length - (at - address) : part;
         long result = scp_call(SYS_mremap, at, part, new_part, flags, wanted + (at - address));
-        if (result < 0 && result > -4096)
+        bool failed = result < 0 && result > -4096;
+        if (failed && restarts() != before)
+            continue;
+        if (failed)
             return result;
+        struct mapping moved;
+        bool again = restarts() != before && find_mapping((uint64_t)result, &moved);
+        if (again && moved.start <= (uint64_t)result && moved.image) // it was moved after the restart
+            known = true, here = moved;
         if (known && here.image)
             give_zeros(&here, at, part, (uint64_t)result, new_part, flags);
         if (last)
@@ -216,6 +233,7 @@ EXPORT void *mremap(void *address, size_t length, size_t new_length, int flags, 
         va_end(rest);
     }
     uint64_t from = (uint64_t)(uintptr_t)address, to = (uint64_t)(uintptr_t)wanted;
+    uint32_t before = restarts();
     long result;
     if (atomic_load_explicit(&scp_memory_tracked, memory_order_relaxed))
         result = remap_tracked(from, length, new_length, flags, to);
@@ -223,5 +241,7 @@ EXPORT void *mremap(void *address, size_t length, size_t new_length, int flags, 
         result = move(from, length, new_length, flags, to);
     else
         result = scp_call(SYS_mremap, address, length, new_length, flags, wanted);
+    if (result == -EFAULT && restarts() != before)
+        result = move(from, length, new_length, flags, to);
     return (void *)fail(result);
 }
