@@ -167,7 +167,7 @@ PROGRAMS = [
     Program("python_subprocess", ("/usr/bin/python3", here("subprocesses.py")), packages=PYTHON,
             needs=("/usr/bin/python3",)),
     Program("gcc_pipe", ("/bin/bash", here("compile.sh")), packages=("gcc", "libc6-dev"), needs=("gcc",)),
-    Program("ffmpeg", ("/bin/bash", here("codec.sh")), packages=("ffmpeg",), needs=("/usr/bin/ffmpeg",), scale=1.0, deep=3.0),
+    Program("ffmpeg", ("/bin/bash", here("codec.sh")), packages=("ffmpeg",), needs=("/usr/bin/ffmpeg",), scale=1.0, deep=2.0),
     Program("node_cluster", ("/usr/bin/node", here("cluster.js")), packages=("nodejs",), needs=("/usr/bin/node",),
             scale=2.0, deep=3.0),
     Program("java_children", (JAVA + "/java", "-Xmx100m", "-cp", "{bin}", "Children"),

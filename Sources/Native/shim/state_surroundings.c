@@ -96,9 +96,15 @@ static uint64_t keyring(int which) {
     return serial > 0 ? (uint64_t)serial : 0;
 }
 
+// 0 = none but the user's own, which comes and goes with the user's processes: its number says nothing.
+static uint64_t session_keyring(void) {
+    uint64_t session = keyring(KEY_SPEC_SESSION_KEYRING);
+    return session == keyring(KEY_SPEC_USER_SESSION_KEYRING) ? 0 : session;
+}
+
 void scp_surroundings_examine_thread(struct scp_thread_private *own) {
     own->free_layers = may_look_at_coordinator() ? start.free_layers : LAYERS_NOT_KNOWN;
-    own->session_keyring = (uint32_t)keyring(KEY_SPEC_SESSION_KEYRING);
+    own->session_keyring = (uint32_t)session_keyring();
     own->own_keyring = keyring(KEY_SPEC_THREAD_KEYRING) != 0 || keyring(KEY_SPEC_PROCESS_KEYRING) != 0;
 }
 
@@ -109,7 +115,7 @@ static void look_around(void) {
     scp_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
     start.filters = scp_process_filters();
     start.free_layers = free_layers(0);
-    start.keyring = keyring(KEY_SPEC_SESSION_KEYRING);
+    start.keyring = session_keyring();
     scp_call(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
 }
 

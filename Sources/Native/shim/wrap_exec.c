@@ -126,6 +126,13 @@ static size_t count_of(char *const *list) {
     return count;
 }
 
+// An environment that was made before a restart may come by another process, which cannot tell (a JVM's helper). Of the same
+// computation our surroundings are the newest known.
+static bool is_outdated(char *const *environment, const char *surroundings) {
+    const char *computation = find(environment, kept_names[2]);
+    return kept[7] && strcmp(surroundings, kept[7]) != 0 && computation && kept[2] && strcmp(computation, kept[2]) == 0;
+}
+
 // Which of our entries the environment lacks, or has as they were before a restart, as bits; 0 = it can be used as it is. What
 // the program has set itself (it starts swiftcp_launch, perhaps) stays.
 static unsigned missing(char *const *environment) {
@@ -133,6 +140,7 @@ static unsigned missing(char *const *environment) {
     for (int i = 0; scp_enabled && i < KEPT; i++) {
         const char *there = find(environment, kept_names[i]);
         bool stale = there && kept[i] != found[i] && found[i] && strcmp(there, found[i]) == 0;
+        stale = stale || (i == 7 && there && is_outdated(environment, there));
         if (kept[i] && (!there || stale || (i == 0 && !strstr(there, "libswiftcp.so"))))
             bits |= 1u << i;
     }
