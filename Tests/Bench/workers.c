@@ -45,15 +45,16 @@ static void send_message(int link, uint16_t type, void *payload, size_t length) 
     transfer(link, payload, length, put);
 }
 
-// Takes messages until one of the type comes; its payload stands in the buffer.
-static void await_message(int link, uint16_t type) {
-    static char payload[1 << 16];
+// Takes messages until one of the type comes. Returns its payload, until the next call.
+static const void *await_message(int link, uint16_t type) {
+    static _Alignas(8) char payload[1 << 16];
     struct scp_frame frame;
     do {
         transfer(link, &frame, sizeof frame, read);
         need(frame.length >= sizeof frame && frame.length - sizeof frame <= sizeof payload, "length of a message");
         transfer(link, payload, frame.length - sizeof frame, read);
     } while (frame.type != type);
+    return payload;
 }
 
 static int join(const char *socket_path, const char *directory, uint32_t pid) {
@@ -69,6 +70,15 @@ static int join(const char *socket_path, const char *directory, uint32_t pid) {
     return link;
 }
 
+// Everybody reports the stage, and waits until all may go on.
+static void pass(const int *links, int workers, uint32_t stage, uint32_t generation) {
+    struct scp_stage_report report = {.stage = stage, .generation = generation, .threads = 1};
+    for (int i = 0; i < workers; i++)
+        send_message(links[i], SCP_MESSAGE_STAGE, &report, sizeof report);
+    for (int i = 0; i < workers; i++)
+        await_message(links[i], SCP_MESSAGE_GO);
+}
+
 int main(int count, char **words) {
     struct rlimit limit;
     need(count == 4, "usage: workers N SOCKET DIRECTORY");
@@ -81,17 +91,15 @@ int main(int count, char **words) {
         links[i] = join(words[2], words[3], (uint32_t)i + 10);
     puts("READY");
     fflush(stdout);
+    uint32_t generation = 0;
     for (int i = 0; i < workers; i++)
-        await_message(links[i], SCP_MESSAGE_CHECKPOINT);
-    struct scp_stage_report report = {.stage = SCP_STAGE_QUIESCED, .generation = 1, .threads = 1};
+        generation = ((const struct scp_checkpoint_order *)await_message(links[i], SCP_MESSAGE_CHECKPOINT))->generation;
+    pass(links, workers, SCP_STAGE_RUNNING, generation); // all are prepared
     long long began = now();
-    for (int i = 0; i < workers; i++)
-        send_message(links[i], SCP_MESSAGE_STAGE, &report, sizeof report);
-    for (int i = 0; i < workers; i++)
-        await_message(links[i], SCP_MESSAGE_GO);
+    pass(links, workers, SCP_STAGE_QUIESCED, generation);
     printf("BARRIER %lld\n", now() - began);
     fflush(stdout);
-    struct scp_text failure = {.error = ECANCELED, .generation = 1, .text = "this worker is simulated"};
+    struct scp_text failure = {.error = ECANCELED, .generation = generation, .text = "this worker is simulated"};
     send_message(links[0], SCP_MESSAGE_FAILED, &failure, sizeof failure);
     await_message(links[0], SCP_MESSAGE_ABORT);
     return 0;
