@@ -251,7 +251,6 @@ int scp_parent_settle(struct scp_checkpoint *checkpoint);
 bool scp_parent_wanted(const struct scp_checkpoint *checkpoint);
 // The image is complete: it will be the parent if it is committed. Takes tables and tracker.
 void scp_parent_offer(struct scp_checkpoint *checkpoint);
-void scp_parent_confirm(void);
 // It was not committed: what stands in it counts as not saved. Before scp_memory_close.
 void scp_parent_reject(struct scp_checkpoint *checkpoint);
 

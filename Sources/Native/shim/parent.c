@@ -1,7 +1,7 @@
 // The parent: the last committed image, and what is still as it was then. The next image need not hold that again.
 //
 //   image 4    rounds, pause                committed
-//                                 offer ---> confirm      the table of blocks, their pages' sums, the tracker stay
+//                                 offer ---> committed    the table of blocks, their pages' sums, the tracker stay
 //   (the program runs)                                    what it writes loses its mark
 //   image 5    adopt   rounds, pause                      begins with that table: blocks lead to image 4, or wherever
 //                      settle                             image 4's led; what was written is saved anew
@@ -267,12 +267,8 @@ void scp_parent_offer(struct scp_checkpoint *checkpoint) {
     parent.stands = parent.pending = true;
 }
 
-void scp_parent_confirm(void) {
-    parent.pending = false;
-}
-
 void scp_image_committed(void) {
-    scp_parent_confirm();
+    parent.pending = false;
 }
 
 // ---- or does not -------------------------------------------------------------------------------------------------------------
