@@ -12,7 +12,8 @@ from harness.computation import Computation, restart_options
 from harness.errors import Failed, Skipped, check_equal
 from harness.waiting import TimedOut, wait_for
 
-ATTEMPTS = 4  # of a cycle whose program was quicker than the checkpoint
+ATTEMPTS = 4  # of a program that was quicker than its checkpoints; each has three times the work of the one before
+LEAST = 0.8  # seconds that the work of a cycle lasts undisturbed, so that a random moment of it can be met
 COMMAND_LIMIT, END_LIMIT = 120, 240  # seconds; they catch hangs, not slow machines
 
 
@@ -55,11 +56,20 @@ def plain_run(program, bin_folder, folder, scale):
     return {"result": result, "files": digest(work, program.files), "took": took}
 
 
-def baseline(program, bin_folder, folder, factors=None):
-    """The facts that all other runs are held against, for each amount of work."""
+def baseline(program, bin_folder, folder, deep=True):
+    """The facts that all other runs are held against: {"scale": the amount of work of a cycle, amount: its facts, …}."""
     try:
-        return {str(program.scale * factor): plain_run(program, bin_folder, folder, program.scale * factor)
-                for factor in factors or (1, program.deep)}
+        facts = {"scale": program.scale}
+        while True:
+            scale = facts["scale"]
+            facts[str(scale)] = plain_run(program, bin_folder, folder, scale)
+            if facts[str(scale)]["took"] >= LEAST or scale > 50 * program.scale:
+                break
+            facts["scale"] *= 2
+        deepest = program.scale * program.deep
+        if deep and str(deepest) not in facts:
+            facts[str(deepest)] = plain_run(program, bin_folder, folder, deepest)
+        return facts
     except (Failed, OSError, subprocess.TimeoutExpired) as error:
         return {"error": str(error)}
 
@@ -171,41 +181,33 @@ class Story:
         return ", ".join(f"+{when - self.journal[0][0]:.3f} s {what}" for when, what in self.journal)
 
 
-def cycle(program, bin_folder, facts, folder, number):
-    """Launch, checkpoint at a random moment of its work, kill, restart, end. A program that ends by itself before it is
-    killed must have the right result too; the cycle then counts only when it is run again, at an earlier moment."""
+def with_enough_work(program, bin_folder, facts, folder, scale, live):
+    """Has `live` take a story to its end. It answers False when the program has ended, rightly, before its time; then it is
+    given a story with more work."""
     for attempt in range(ATTEMPTS):
-        place = os.path.join(folder, f"attempt-{attempt}")
-        os.mkdir(place)
-        story = Story(program, bin_folder, facts, program.scale, place)
-        story.launch()
-        time.sleep(random.uniform(0, 0.5) * min(story.facts["took"], 1.0) / 4 ** attempt)
-        killed = story.die() is not None
-        if killed:
-            story.rise(number)
-        story.end(f"cycle {number + 1}")
-        if killed:
-            return
-    raise Failed(f"it ended before a checkpoint {ATTEMPTS} times: too little work")
-
-
-def deep(program, bin_folder, facts, folder, depth):
-    """Generation upon generation, each of a restarted process. A program that ends before is given more work."""
-    scale = program.scale * program.deep
-    for attempt in range(3):
         place = os.path.join(folder, f"attempt-{attempt}")
         os.mkdir(place)
         if str(scale) not in facts:
             facts[str(scale)] = plain_run(program, bin_folder, place, scale)
-        if goes_down(program, bin_folder, facts, scale, place, depth):
+        if live(Story(program, bin_folder, facts, scale, place)):
             return
         scale *= 3
-    raise Failed(f"it ended before {depth} generations {attempt + 1} times: too little work")
+    raise Failed(f"it ended before its checkpoints {ATTEMPTS} times, the last time with {scale / 3:g} times its work")
 
 
-def goes_down(program, bin_folder, facts, scale, folder, depth):
-    """False: the program has ended by itself, rightly, before it was so deep."""
-    story = Story(program, bin_folder, facts, scale, folder)
+def cycle(story, number):
+    """Launch, checkpoint at a random moment of its work, kill, restart, end."""
+    story.launch()
+    time.sleep(random.uniform(0, 0.5) * min(story.facts["took"], 1.0))
+    killed = story.die() is not None
+    if killed:
+        story.rise(number)
+    story.end(f"cycle {number + 1}")
+    return killed
+
+
+def deep(story, depth):
+    """Generation upon generation, each of a restarted process."""
     story.launch()
     newest = 0
     for _ in range(depth):
@@ -248,10 +250,13 @@ def cases_for(program, bin_folder, facts, options):
         for number in range(options.cycles):
             inner = os.path.join(folder, str(number))
             os.mkdir(inner)
-            cycle(program, bin_folder, facts, inner, number)
+            with_enough_work(program, bin_folder, facts, inner, facts["scale"], lambda story: cycle(story, number))
+
+    def generations(folder):
+        with_enough_work(program, bin_folder, facts, folder, program.scale * program.deep,
+                         lambda story: deep(story, options.depth))
 
     suite.add(program.name + ".cycles", cycles, limit=60 + 15 * options.cycles)
     if options.depth:
-        suite.add(program.name + ".deep", lambda folder: deep(program, bin_folder, facts, folder, options.depth),
-                  limit=420)
+        suite.add(program.name + ".deep", generations, limit=420)
     return suite.cases
