@@ -106,6 +106,8 @@ struct RunningCheckpoint {
     var numbered: [ConnectionID] = []
     let started: Moment
     var deadline: Instant
+    /// Processes that are stopped and led by a tracer, each with the signal that has stopped it.
+    var stoppedBy: [Int32: UInt32] = [:]
     /// Bytes in the images when their progress was last looked at.
     var progress: UInt64 = 0
 
@@ -156,6 +158,8 @@ struct Computation {
     var command: [String] = []
     var directory = ""
     var checkpointDirectory: String
+    /// Processes that were stopped before they could connect, as the last attempt of a checkpoint has found them.
+    var stoppedNewborn: [Int32] = []
     var keep: UInt32
     var snapshot = SnapshotMode.auto
     var checkpointFlags: UInt32 = 0

@@ -63,23 +63,14 @@ extension Coordinator {
             return failCheckpoint(id, ESRCH, "computation \(id) has no process to checkpoint: it has ended")
         }
         computations[id]?.checkpoint?.phase = .preparing
-        beginDisk(.findStopped(computation.workersInOrder.map(\.pid).filter { $0 > 0 }), for: id)
+        let pids = computation.workersInOrder.map(\.pid).filter { $0 > 0 }
+        let newborn = computation.stoppedNewborn.filter { !pids.contains($0) }
+        computations[id]?.stoppedNewborn = []
+        beginDisk(.findStopped(pids + newborn), for: id)
     }
 
-    /// Who is stopped cannot be asked for anything: better to say so than to wait for the time limit.
-    private mutating func checkedForStopped(_ id: String, _ pids: [Int32], _ debugger: String?) {
-        guard let computation = computations[id], let checkpoint = computation.checkpoint,
-            checkpoint.phase == .preparing
-        else { return }
-        guard pids.isEmpty else {
-            if checkpoint.wants.allSatisfy({ $0 == .interval }) { return skip(id, checkpoint) }
-            let labels = computation.workersInOrder.filter { pids.contains($0.pid) }.map(\.label)
-            return failCheckpoint(
-                id, EAGAIN,
-                "\(labels.prefix(4).joined(separator: ", ")) is stopped"
-                    + (debugger.map { " by \($0), a debugger or the like; detach it first" }
-                        ?? " (by Ctrl+Z or SIGSTOP); continue it first (fg, kill -CONT)"))
-        }
+    mutating func prepare(_ id: String) {
+        guard let computation = computations[id] else { return }
         beginDisk(
             .prepare(
                 directory: computation.checkpointDirectory, id: id, lowest: computation.highestGeneration + 1,
@@ -87,7 +78,7 @@ extension Coordinator {
     }
 
     /// An automatic checkpoint that cannot be made now is no failure.
-    private mutating func skip(_ id: String, _ checkpoint: RunningCheckpoint) {
+    mutating func skip(_ id: String, _ checkpoint: RunningCheckpoint) {
         computations[id]?.checkpoint = nil
         scheduleInterval(id, after: checkpoint.started.monotonic)
         startQueued(id)
@@ -116,6 +107,8 @@ extension Coordinator {
         case .prepared(let folder, let generation, let partial): prepared(id, folder, generation, partial)
         case .recalled(let settings): recalled(id, token, settings)
         case .stopped(let pids, let debugger): checkedForStopped(id, pids, debugger)
+        case .led(let signals): led(id, signals)
+        case .notLed(let code): notLed(id, code)
         case .measured(let bytes): measured(id, bytes)
         case .strays(let strays): scanned(id, token, strays)
         case .inspected(let strays): inspected(id, token, strays)
@@ -186,6 +179,8 @@ extension Coordinator {
         let image = ImageName(name: worker.hello.name, pid: worker.hello.ownPid).fileName
         var flags = computations[id]?.checkpointFlags ?? 0
         if staysStopped { flags |= UInt32(SCP_CHECKPOINT_STAY_STOPPED.rawValue) }
+        let stopped = computations[id]?.checkpoint?.stoppedBy ?? [:]
+        if !stopped.isEmpty { flags |= UInt32(SCP_CHECKPOINT_STOPPED_AMONG.rawValue) }
         let waitsForStart = computations[id]?.checkpoint?.hasStarted == false
         if waitsForStart { flags |= UInt32(SCP_CHECKPOINT_TOGETHER.rawValue) }
         if computations[id]?.checkpoint?.retries ?? 0 > 0 { flags |= UInt32(SCP_CHECKPOINT_SEAL.rawValue) }
@@ -198,6 +193,7 @@ extension Coordinator {
         order.snapshot = computations[id]?.snapshot ?? .auto
         (order.compression, order.ioLimit) = (computations[id]?.compression ?? 0, computations[id]?.ioLimit ?? 0)
         order.incremental = computations[id]?.incremental ?? 0
+        order.stoppedBy = stopped[worker.pid] ?? 0
         computations[id]?.checkpoint?.members[worker.connection] = .init(
             worker: worker, image: image, waitsForStart: waitsForStart)
         computations[id]?.checkpoint?.waiting += 1

@@ -65,9 +65,12 @@ extension Coordinator {
         guard let checkpoint = computations[id]?.checkpoint, checkpoint.phase == .stage(.quiesced),
             checkpoint.waiting == 0, computations[id]?.isExecuting == false
         else { return }
+        if leadNewborn(id, strays) { return }
         let before = checkpoint.strays.entries
         var entries: [Int32: StrayWatch.Entry] = [:]
         for stray in strays {
+            var stray = stray
+            if stray.obstacle == .stopped { stray.obstacle = nil }  // led, and about to connect
             let since = before[stray.pid]?.since ?? now.monotonic
             let entry = StrayWatch.Entry(stray: stray, since: since)
             // Whoever is between two states for so long is ending, and starts nothing any more.
@@ -105,7 +108,7 @@ extension Coordinator {
         failCheckpoint(
             id, ENOTSUP,
             "\(stray.label)\(family) belongs to the computation, but cannot be checkpointed: \(reason); the program runs"
-                + " on; try again when it has \(stray.obstacle == .stopped ? "been continued" : "ended")")
+                + " on; try again when it has ended")
     }
 
     /// A process that was waited for.

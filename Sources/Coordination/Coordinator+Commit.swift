@@ -73,6 +73,7 @@ extension Coordinator {
         else { return failCheckpoint(id, ESRCH, reason) }
         log("checkpoint of \(id) is made again: \(reason)")
         sendToMembers(id, .abort(Text(error: EAGAIN, generation: checkpoint.generation, text: reason)))
+        letGo(id)
         beginDisk(.discard(folder: checkpoint.folder, generation: checkpoint.generation), for: id)
         beginCheckpoint(id, checkpoint.wants, started: checkpoint.started, retries: checkpoint.retries + 1)
     }
@@ -87,10 +88,13 @@ extension Coordinator {
         else { return failCheckpoint(id, EAGAIN, reason) }
         log("checkpoint of \(id) is repeated: \(reason)")
         sendToMembers(id, .abort(Text(error: EAGAIN, generation: checkpoint.generation, text: reason)))
-        beginDisk(.discard(folder: checkpoint.folder, generation: checkpoint.generation), for: id)
+        letGo(id)
+        if !checkpoint.partial.isEmpty {
+            beginDisk(.discard(folder: checkpoint.folder, generation: checkpoint.generation), for: id)
+        }
         checkpoint.attempts += 1
         checkpoint.phase = .pausing
-        (checkpoint.members, checkpoint.waiting) = ([:], 0)
+        (checkpoint.members, checkpoint.waiting, checkpoint.stoppedBy) = ([:], 0, [:])
         let length = min(Self.shortestPause * Double(1 << min(checkpoint.attempts, 8)), Self.longestPause)
         checkpoint.deadline = now.monotonic.advanced(seconds: length)
         computations[id]?.checkpoint = checkpoint
@@ -129,10 +133,11 @@ extension Coordinator {
 
     private mutating func finishCheckpoint(_ id: String, _ record: CheckpointReply, code: Int32 = 0) {
         guard let checkpoint = computations[id]?.checkpoint else { return }
+        let ends = record.ok && checkpoint.wants.contains(where: endsProcesses)
+        if !ends { letGo(id) }  // else they are led to their end
         computations[id]?.checkpoint = nil
         computations[id]?.last = record
         scheduleInterval(id, after: checkpoint.started.monotonic)
-        let ends = record.ok && checkpoint.wants.contains(where: endsProcesses)
         for want in checkpoint.wants { satisfy(want, id, record, code) }
         if ends {
             // The program does nothing between this checkpoint and its end: it is what those in the queue want too.

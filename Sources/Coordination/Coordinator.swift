@@ -86,6 +86,7 @@ public struct Coordinator {
         case .disconnected(let connection): disconnected(connection)
         case .processEnded(let pid): processEnded(pid)
         case .disk(let token, let outcome): diskFinished(token, outcome)
+        case .continued(let id): continued(id)
         case .request(let requester, let request): requested(request, by: requester)
         case .timer: timer()
         case .terminate(let signal, let atOnce): terminate(signal, atOnce)

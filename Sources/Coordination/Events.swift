@@ -32,6 +32,8 @@ public enum Event: Sendable {
     /// A watched process has ended, or was not there when the watch was to begin.
     case processEnded(Int32)
     case disk(DiskToken, DiskOutcome)
+    /// The tracer that led the stopped processes of this computation has gone: one was continued, or all have ended.
+    case continued(String)
     case request(Requester, Request)
     /// `Coordinator.nextDeadline` has come.
     case timer
@@ -50,6 +52,8 @@ public enum Effect: Equatable, Sendable {
     case disk(DiskToken, DiskOperation)
     /// Report `processEnded` when the process ends. Watching twice is watching once.
     case watch(Int32)
+    /// The stopped processes of this computation are led no more.
+    case letGo(String)
     /// SIGKILL to a watched process.
     case destroy(Int32)
     case log(String)
@@ -61,6 +65,8 @@ public enum Effect: Equatable, Sendable {
 public enum DiskOperation: Equatable, Sendable {
     /// Which of these processes are stopped by job control or a debugger.
     case findStopped([Int32])
+    /// Leads the stopped processes of this computation until `Effect.letGo`.
+    case lead(String, [Int32])
     /// Finds the computation's folder (or makes it), removes what earlier attempts left, and makes the folder of a new
     /// generation, above every number that is there and not below `lowest`.
     ///
@@ -93,6 +99,10 @@ public enum DiskOutcome: Equatable, Sendable {
     case measured(UInt64)
     /// `debugger`: who holds the first of them that is held by one.
     case stopped([Int32], debugger: String? = nil)
+    /// What has stopped each of them, by pid.
+    case led([Int32: UInt32])
+    /// An errno value; EAGAIN: one was continued meanwhile.
+    case notLed(Int32)
     case strays([Stray])
     /// Those whose program will never connect, each with its obstacle.
     case inspected([Stray])

@@ -19,6 +19,7 @@ public enum GenerationStore {
             case .findStopped(let pids):
                 let stopped = pids.filter(ProcessTable.isStopped)
                 return .stopped(stopped, debugger: stopped.lazy.compactMap(ProcessTable.debugger).first)
+            case .lead: return .notLed(ENOTSUP)  // the server's
             case .scan(let query): return ProcessScan().carryOut(query)
             case .inspect(let pids): return .inspected(ProcessScan.inspect(pids))
             case .assign(let processes): return Sharing.carryOut(processes)

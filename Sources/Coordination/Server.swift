@@ -33,6 +33,7 @@ public final class Server {
         case listener(Int)
         case link(Link)
         case process(Int32)
+        case tracer(String)
         case alarm, signals, terminal
 
         var isTerminal: Bool {
@@ -48,6 +49,7 @@ public final class Server {
     private let listeners: [Listener]
     private var sources: [UInt64: Source] = [:]
     private var watches: [Int32: ProcessWatch] = [:]
+    private var tracers: [String: (registration: UInt64, tracer: Tracer)] = [:]
     private var lastRegistration: UInt64 = 0
     private var waiting: [Event] = []
     private var chunk = [UInt8](repeating: 0, count: 64 << 10)
@@ -150,6 +152,9 @@ public final class Server {
         case .listener(let index): accept(listeners[index])
         case .link(let link): serve(link, event)
         case .process(let pid): processEnded(pid)
+        case .tracer(let id):
+            letGo(id)
+            feed(.continued(id))
         case .alarm:
             alarm.acknowledge()
             feed(.timer)
@@ -175,8 +180,10 @@ public final class Server {
         case .close(let connection): close(connection)
         case .reply(let requester, let reply): answer(requester, ProcessTable.complete(reply))
         case .disk(let token, .scan(let query)): feed(.disk(token, scan.carryOut(query)))
+        case .disk(let token, .lead(let id, let pids)): feed(.disk(token, lead(id, pids)))
         case .disk(let token, let operation): feed(.disk(token, GenerationStore.carryOut(operation)))
         case .watch(let pid): watch(pid)
+        case .letGo(let id): letGo(id)
         case .destroy(let pid): try? watches[pid]?.handle.signal(SIGKILL)
         case .log(let text): journal.write(text)
         case .exit(let status): exitStatus = status
@@ -304,6 +311,21 @@ extension Server {
         sources[watch.registration] = nil
         try? poller.remove(watch.handle.raw)
         feed(.processEnded(pid))
+    }
+
+    private func lead(_ id: String, _ pids: [Int32]) -> DiskOutcome {
+        letGo(id)
+        do throws(SystemError) {
+            let tracer = try Tracer(pids)
+            tracers[id] = (try register(.tracer(id), tracer.raw), tracer)
+            return .led(tracer.signals)
+        } catch { return .notLed(error.code) }
+    }
+
+    private func letGo(_ id: String) {
+        guard let (registration, tracer) = tracers.removeValue(forKey: id) else { return }
+        sources[registration] = nil
+        try? poller.remove(tracer.raw)
     }
 
     private func takeSignals() {

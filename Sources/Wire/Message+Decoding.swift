@@ -77,6 +77,8 @@ extension CheckpointOrder {
         compression = try reader.integer()
         ioLimit = try reader.integer()
         incremental = try reader.integer()
+        stoppedBy = try reader.integer()
+        try reader.skip(4)
         path = try reader.text(size: 4096)
     }
 }

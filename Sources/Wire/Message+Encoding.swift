@@ -63,6 +63,8 @@ extension Message {
             out.integer(order.compression)
             out.integer(order.ioLimit)
             out.integer(order.incremental)
+            out.integer(order.stoppedBy)
+            out.zeros(4)
             try out.text(order.path, size: 4096, field: "the image's path")
         case .stage(let report): report.write(to: &out)
         case .go(let go):

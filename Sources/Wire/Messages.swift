@@ -81,6 +81,8 @@ public struct CheckpointOrder: Equatable, Sendable {
     public var ioLimit: UInt32 = 0
     /// `SCP_INCREMENTAL_*`, 0 = every image is a full one.
     public var incremental: UInt32 = 0
+    /// The signal that has stopped the process, whose threads a tracer leads (`swiftcp_tracer.h`); 0: it is not stopped.
+    public var stoppedBy: UInt32 = 0
     /// The image to create, absolute.
     public var path: String
 

@@ -27,7 +27,7 @@
 
 #include <stdint.h>
 
-#define SCP_PROTOCOL_VERSION 3u
+#define SCP_PROTOCOL_VERSION 4u
 #define SCP_FRAME_MAXIMUM (16u << 20)
 
 struct scp_frame {
@@ -96,6 +96,7 @@ enum scp_checkpoint_flag {
     // Others take part: nobody stops before GO running, so that who is prepared first does not stand still for the last one.
     // It may come before this process is prepared, if it has joined later: nobody waits for it then.
     SCP_CHECKPOINT_TOGETHER = 1u << 4,
+    SCP_CHECKPOINT_STOPPED_AMONG = 1u << 5, // one of the processes is stopped, a child of this one perhaps
 };
 enum scp_compression {
     SCP_COMPRESSION_NONE = 0,
@@ -116,6 +117,8 @@ struct scp_checkpoint_order {
     uint32_t compression; // enum scp_compression, level << 8 (0 = its own)
     uint32_t io_limit; // MB/s (10^6 bytes), 0 = none
     uint32_t incremental; // SCP_INCREMENTAL_*
+    uint32_t stopped_by; // the process is stopped, by this signal: a tracer leads its threads (swiftcp_tracer.h); else 0
+    uint32_t reserved;
     char path[4096]; // the image to create (absolute, under the generation's temporary folder)
 };
 struct scp_stage_report {
@@ -246,7 +249,7 @@ struct scp_request {
 };
 _Static_assert(sizeof(struct scp_hello) == 16 + 128 + 4096 + 64, "hello crosses a process");
 _Static_assert(sizeof(struct scp_welcome) == 256, "welcome crosses a process");
-_Static_assert(sizeof(struct scp_checkpoint_order) == 4128, "order crosses a process");
+_Static_assert(sizeof(struct scp_checkpoint_order) == 4136, "order crosses a process");
 _Static_assert(sizeof(struct scp_stage_report) == 56, "report crosses a process");
 _Static_assert(sizeof(struct scp_survey_entry) == 40, "survey crosses a process");
 _Static_assert(sizeof(struct scp_assigned) == 16, "assignment crosses a process");

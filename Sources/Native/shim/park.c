@@ -163,23 +163,32 @@ SCP_FORK_CODE void scp_gate_open(void) {
     atomic_store(&gate, GATE_OPEN);
 }
 
-int scp_request_park(struct scp_slot *slot, uint64_t blocked_signals) {
-    int signal = scp_settings.quiesce_signal;
-    if (!installed[0].active || installed[0].signal != signal || blocked_signals >> (signal - 1) & 1)
-        signal = SCP_FALLBACK_SIGNAL; // blocked too only inside libc's pthread_create and thread exit, for a moment
+static int send_request(struct scp_slot *slot, int signal) {
     siginfo_t info = {.si_code = SI_QUEUE, .si_errno = MAGIC};
     info.si_signo = signal;
     info.si_pid = (pid_t)scp_own_pid;
     info.si_value.sival_ptr = slot;
-    atomic_store(&slot->service, SCP_ORDER_WAIT);
-    atomic_store(&slot->state, SCP_SLOT_ASKED);
     atomic_fetch_add(&outstanding, 1);
     long result = scp_call(SYS_rt_tgsigqueueinfo, scp_own_pid, slot->tid, signal, &info);
-    if (result < 0) {
+    if (result < 0)
         atomic_fetch_sub(&outstanding, 1);
-        atomic_store(&slot->state, SCP_SLOT_GONE);
-    }
     return (int)result;
+}
+
+int scp_request_park(struct scp_slot *slot, uint64_t blocked_signals) {
+    int signal = scp_settings.quiesce_signal;
+    if (!installed[0].active || installed[0].signal != signal || blocked_signals >> (signal - 1) & 1)
+        signal = SCP_FALLBACK_SIGNAL; // blocked too only inside libc's pthread_create and thread exit, for a moment
+    atomic_store(&slot->service, SCP_ORDER_WAIT);
+    atomic_store(&slot->state, SCP_SLOT_ASKED);
+    int result = send_request(slot, signal);
+    if (result < 0)
+        atomic_store(&slot->state, SCP_SLOT_GONE);
+    return result;
+}
+
+void scp_request_leave(struct scp_slot *slot) {
+    send_request(slot, SCP_FALLBACK_SIGNAL);
 }
 
 void scp_request_lost(void) {

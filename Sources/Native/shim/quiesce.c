@@ -50,7 +50,14 @@ static int refuse_thread(struct scp_checkpoint *checkpoint, uint32_t tid, int er
     return scp_fail(checkpoint, error, "thread ", number, why, (char *)NULL);
 }
 
+static bool is_led(const struct scp_checkpoint *checkpoint) {
+    return checkpoint->order->stopped_by != 0;
+}
+
 static int ask(struct scp_checkpoint *checkpoint, struct scp_slot *slot, const struct task_status *status) {
+    if (is_led(checkpoint) && blocks(status, SCP_FALLBACK_SIGNAL))
+        return refuse_thread(checkpoint, slot->tid, EAGAIN,
+                             " is stopped where it blocks every signal; continue the process and try again");
     scp_interrupted_note(slot, tasks);
     atomic_store(&slot->forced, 0);
     int result = scp_request_park(slot, status->blocked);
@@ -83,7 +90,7 @@ static int visit(void *argument, uint32_t tid) {
                 " is the main thread and has ended while others run: such a program cannot be saved yet");
         return 0;
     }
-    if (status.state == 't')
+    if (status.state == 't' && !is_led(checkpoint))
         return refuse_thread(checkpoint, tid, EBUSY, " is held by a debugger; detach it first");
     return ask(checkpoint, slot, &status);
 }
@@ -162,6 +169,13 @@ static void force_those_that_block_all(void) {
     }
 }
 
+// Threads that stopped in our own handler, on their way out: the tracer leads whom a signal is sent to.
+static void send_on_their_way(void) {
+    for (size_t i = 0; i < scp_slots_made(); i++)
+        if (atomic_load(&scp_slot_number(i)->state) == SCP_SLOT_LEAVING)
+            scp_request_leave(scp_slot_number(i));
+}
+
 // Scans until two passes in a row bring nothing new and everybody asked is parked.
 static int stop_all(struct scp_checkpoint *checkpoint, int64_t deadline) {
     int64_t patience = scp_now() + PATIENCE_NS;
@@ -197,6 +211,8 @@ int scp_quiesce(struct scp_checkpoint *checkpoint) {
     scp_slots_reindex();
     scp_gate_close();
     scp_handlers_install();
+    if (is_led(checkpoint))
+        send_on_their_way();
     int result = scp_exec_bar(checkpoint->pause_start + limit)
                      ? stop_all(checkpoint, checkpoint->pause_start + limit)
                      : scp_fail(checkpoint, ETIMEDOUT,

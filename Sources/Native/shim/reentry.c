@@ -10,6 +10,7 @@
 //                                leave by rt_sigreturn  <---------  release
 #include "slots.h"
 #include "state.h"
+#include "swiftcp_tracer.h"
 
 #include <errno.h>
 #include <linux/close_range.h>
@@ -173,6 +174,7 @@ void scp_checkpoint_entry(void *argument, const struct scp_arrival *arrival) {
     go_descriptor = arrival->go_descriptor;
     atomic_store(&scp_checkpoint_thread_tid, (uint32_t)scp_call(SYS_gettid));
     scp_own_pid = (uint32_t)scp_call(SYS_getpid);
+    scp_call(SYS_prctl, PR_SET_NAME, SCP_THREAD_NAME, 0, 0, 0);
     atomic_store(&scp_lazy_regions, (flags & SCP_ARRIVAL_LAZY) != 0);
     atomic_fetch_add(&scp_memory_restarts, 1);
     copy_settings(arrival);
@@ -191,9 +193,11 @@ void scp_checkpoint_entry(void *argument, const struct scp_arrival *arrival) {
     scp_call(SYS_munmap, blob, blob_length);
     scp_link = (struct scp_link){-1, {-1, -1}};
     scp_link_open_poke();
+    scp_stops_hush();
     await_go();
     look_around();
     scp_on_thread(scp_slot_at(0), finish_descriptors, working);
+    scp_stops_await();
     result = scp_state_start();
     if (result < 0)
         end_unrestored(result, "the timers of the process could not be started");
@@ -201,6 +205,7 @@ void scp_checkpoint_entry(void *argument, const struct scp_arrival *arrival) {
     tell(SCP_ARRIVAL_RESTORED, 0, "", "");
     scp_call(SYS_close, status_descriptor);
     status_descriptor = -1;
+    scp_stops_stop();
     await_others();
     scp_automatic_forget();
     scp_ask_answer(2);

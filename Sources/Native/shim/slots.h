@@ -26,6 +26,8 @@ void scp_handlers_install(void);
 void scp_handlers_remove(void);
 // Sends the request. 0, or -errno (-ESRCH: the thread has ended).
 int scp_request_park(struct scp_slot *slot, uint64_t blocked_signals);
+// To one that is on its way out of the handler and stopped there: nothing but a signal that waits for it.
+void scp_request_leave(struct scp_slot *slot);
 // Makes a thread that blocks both signals take the request that is pending for it (force.c); nothing happens when the
 // host forbids that.
 void scp_force(struct scp_slot *slot);

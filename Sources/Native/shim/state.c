@@ -110,7 +110,10 @@ int scp_state_prepare(struct scp_checkpoint *checkpoint) {
     scp_memory_prepare();
     scp_surroundings_prepare();
     size_t bytes = scp_schedule_prepare() + scp_signals_prepare(status_text) + scp_timers_prepare() + scp_ipc_prepare();
-    return carry_reserve(checkpoint, bytes);
+    size_t stops = 0;
+    result = scp_stops_prepare(checkpoint, &stops);
+    bytes += stops;
+    return result < 0 ? result : carry_reserve(checkpoint, bytes);
 }
 
 // The notes' table of threads was filled before: give it what is known only now.
@@ -128,7 +131,7 @@ static void update_threads(struct scp_checkpoint *checkpoint) {
 
 int scp_state_examine(struct scp_checkpoint *checkpoint) {
     static int (*const aspects[])(const struct scp_examination *) = {
-        scp_surroundings_examine, scp_schedule_examine, scp_process_examine, scp_children_examine, scp_ipc_examine,
+        scp_surroundings_examine, scp_schedule_examine, scp_process_examine, scp_children_examine, scp_stops_examine, scp_ipc_examine,
         scp_undo_examine,         scp_limits_examine,   scp_actions_examine, scp_timers_examine, // with the pending signals, last: it holds back nothing
     };
     struct scp_examination examination = {checkpoint, status_text};

@@ -11,6 +11,7 @@
 //   state_memory.c     mlockall(MCL_FUTURE)
 //   state_ipc.c        SysV message queues and semaphores; state_segments.c: shared memory that nobody has attached
 //   state_undo.c       SEM_UNDO
+//   state_stops.c      this process or children of it stopped by job control
 //   state_children.c   children: told to the coordinator; ended ones; refusals
 //
 // A restart finds static memory and the carry area as they were while all threads stood still: what examine leaves
@@ -128,9 +129,22 @@ int scp_surroundings_examine(const struct scp_examination *examination);
 int scp_children_examine(const struct scp_examination *examination); // fills the table of zombies
 // worker.c: when quiesced, tells the coordinator of the children; refuses what parents and children cannot be saved with.
 int scp_children_report(struct scp_checkpoint *checkpoint);
+// Calls `visit` for every child until one returns other than 0. *count: how many there are.
+int scp_children_visit(struct scp_checkpoint *checkpoint, uint32_t *count,
+                       int (*visit)(struct scp_checkpoint *, uint32_t pid));
 void scp_children_setup(void); // in the constructor
 void scp_children_discount(int64_t faults); // page faults of a child of ours
 void scp_children_note_fork(void); // constructor.c: in parent and child of fork
+
+// ---- stopped by job control ---------------------------------------------------------------------------------------------
+void scp_stops_note(int signal); // this process is, by that signal; 0: it is not
+// Finds the children that are, while everybody runs; *bytes: what the examination will carry.
+int scp_stops_prepare(struct scp_checkpoint *checkpoint, size_t *bytes);
+int scp_stops_examine(const struct scp_examination *examination);
+// The order of a restart: the first before anybody goes on, the second before this process says "restored", the third after that.
+void scp_stops_hush(void); // no SIGCHLD for the stops that come now
+void scp_stops_await(void); // until the children stand again; takes the reports away that the program has had
+void scp_stops_stop(void); // stops this process, if it was; returns when it has been continued
 
 size_t scp_ipc_prepare(void);
 int scp_ipc_examine(const struct scp_examination *examination);

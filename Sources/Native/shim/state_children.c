@@ -65,9 +65,8 @@ static bool waits_for_somebody(void) {
            -ECHILD;
 }
 
-// Calls `visit` for every child until one returns other than 0. *count: how many there are.
-static int for_each_child(struct scp_checkpoint *checkpoint, uint32_t *count,
-                          int (*visit)(struct scp_checkpoint *, uint32_t pid)) {
+int scp_children_visit(struct scp_checkpoint *checkpoint, uint32_t *count,
+                       int (*visit)(struct scp_checkpoint *, uint32_t pid)) {
     struct scp_vector lists[LISTS] = {{.base = NULL}, {.base = NULL}, {.base = NULL}};
     int result = 0;
     *count = 0;
@@ -199,7 +198,7 @@ int scp_children_report(struct scp_checkpoint *checkpoint) {
     if (result == 0)
         result = scp_vector_append(&message, &head, sizeof head);
     if (result == 0)
-        result = for_each_child(checkpoint, &count, tell_child);
+        result = scp_children_visit(checkpoint, &count, tell_child);
     if (result == 0 && count == 0 && waits_for_somebody())
         result = scp_fail(checkpoint, ENOTSUP, "process ", scp_number(scp_own_pid).text,
                           " traces another process (it is a debugger): such programs cannot be saved", (char *)NULL);
@@ -251,5 +250,5 @@ static int record_zombie(struct scp_checkpoint *checkpoint, uint32_t pid) {
 
 int scp_children_examine(const struct scp_examination *examination) {
     uint32_t count;
-    return for_each_child(examination->checkpoint, &count, record_zombie);
+    return scp_children_visit(examination->checkpoint, &count, record_zombie);
 }

@@ -74,7 +74,7 @@ static int check_thread(void *argument, uint32_t tid) {
         return refuse_thread(checkpoint, tid, " has confined itself with seccomp: such filters cannot be saved");
     const char *tracer = scp_status_field(status, "TracerPid");
     uint64_t pid = scp_parse_decimal(&tracer);
-    if (pid != 0)
+    if (pid != 0 && checkpoint->order->stopped_by == 0) // else ours, which leads the threads
         return refuse_traced(checkpoint, tid, pid);
     if (tid == scp_own_pid && *scp_status_field(status, "State") == 'Z')
         return refuse_thread(checkpoint, tid,

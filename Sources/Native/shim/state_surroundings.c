@@ -21,6 +21,8 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #define LANDLOCK_CREATE_RULESET 444
 #define LANDLOCK_RESTRICT_SELF 446
@@ -48,20 +50,25 @@ static __attribute__((noinline, noreturn)) void add_layers(struct probe *probe) 
         scp_call(SYS_exit, 0);
 }
 
-// How many layers may be added to the calling thread's domain; 0 where there is no landlock, `unknown` where no thread can be
-// made. The thread stands in the kernel until the other one has ended, and lends it its stack. All signals are blocked.
+// How many layers may be added to the calling thread's domain; 0 where there is no landlock, `unknown` where no process can be
+// made. The thread stands in the kernel until that has ended, and lends it its stack. All signals are blocked. Not a
+// thread: where the process is stopped a new one would be too. Without an exit signal no wait of the program's sees it.
 static uint64_t free_layers(uint64_t unknown) {
     uint64_t rights[1] = {FS_EXECUTE};
     struct probe probe = {scp_call(LANDLOCK_CREATE_RULESET, rights, sizeof rights, 0), 0};
     if (probe.ruleset < 0)
         return 0;
-    long tid = scp_call(SYS_clone,
-                        CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_VFORK,
-                        0, 0, 0, 0);
-    if (tid == 0)
+    long child = scp_call(SYS_clone, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_VFORK, 0, 0, 0, 0);
+    if (child == 0)
         add_layers(&probe);
     scp_call(SYS_close, probe.ruleset);
-    return tid < 0 ? unknown : probe.layers;
+    if (child < 0)
+        return unknown;
+    struct rusage used = {.ru_minflt = 0};
+    while (scp_call(SYS_wait4, child, NULL, __WALL, &used) == -EINTR)
+        continue;
+    scp_children_discount(used.ru_minflt);
+    return probe.layers;
 }
 
 static bool has_landlock(void) {

@@ -247,11 +247,17 @@ static int pause_and_take(void) {
     return result == 0 ? reach(SCP_STAGE_SNAPSHOTTED) : result;
 }
 
+// In a process that is stopped nobody could carry them out.
+static void run_callbacks(enum scp_event event) {
+    if (order.stopped_by == 0)
+        scp_callbacks_run(event);
+}
+
 static void let_go(void) {
     scp_resume();
     report.pause_ns = (uint64_t)(scp_now() - checkpoint.pause_start);
     scp_critical_leave_closing();
-    scp_callbacks_run(SCP_EVENT_RESUMED);
+    run_callbacks(SCP_EVENT_RESUMED);
 }
 
 static int complete(void) {
@@ -302,7 +308,7 @@ static int carry_out(void) {
         result = start_together();
     if (result < 0)
         return result;
-    scp_callbacks_run(SCP_EVENT_QUIESCED);
+    run_callbacks(SCP_EVENT_QUIESCED);
     result = pause_and_take();
     if (result == 0 && order.flags & SCP_CHECKPOINT_STAY_STOPPED)
         return complete_and_end();
@@ -326,6 +332,7 @@ static void do_checkpoint(void) {
     checkpoint.order = &order;
     checkpoint.image = -1;
     checkpoint.snapshot = SCP_SNAPSHOT_STOP;
+    scp_stops_note((int)order.stopped_by);
     all_stop = false;
     int result = carry_out();
     if (result < 0) {

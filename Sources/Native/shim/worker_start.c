@@ -2,6 +2,7 @@
 //
 // It is made by a raw clone, unknown to libc, so that a program with one thread stays one in libc's eyes. It has a
 // descriptor table of its own, all signals blocked, and a stand-in block of memory where fs points.
+#include "swiftcp_tracer.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <linux/sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #define STACK_SIZE (256u << 10)
 
@@ -23,6 +25,7 @@ uint32_t scp_checkpoint_tid(void) {
 SCP_FORK_CODE static void begin(void *argument) {
     (void)argument;
     atomic_store(&scp_checkpoint_thread_tid, (uint32_t)scp_call(SYS_gettid));
+    scp_call(SYS_prctl, PR_SET_NAME, SCP_THREAD_NAME, 0, 0, 0);
     if (scp_call(SYS_close_range, 0, ~0u, 0) == -ENOSYS)
         for (int descriptor = 0; descriptor < 65536; descriptor++)
             scp_call(SYS_close, descriptor);

@@ -20,6 +20,7 @@ int scp_tables_open(struct scp_checkpoint *checkpoint) {
         {&checkpoint->watches, sizeof(struct scp_watch)},
         {&checkpoint->locks, sizeof(struct scp_lock)},
         {&checkpoint->zombies, sizeof(struct scp_zombie)},
+        {&checkpoint->stopped, sizeof(uint32_t)},
     };
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         if (scp_vector_open(tables[i].vector, tables[i].element, 64) < 0)
@@ -32,7 +33,8 @@ void scp_tables_close(struct scp_checkpoint *checkpoint) {
     struct scp_vector *tables[] = {&checkpoint->strings, &checkpoint->regions,     &checkpoint->blocks,
                                    &checkpoint->blobs,   &checkpoint->threads,     &checkpoint->pending,
                                    &checkpoint->timers,  &checkpoint->descriptors, &checkpoint->objects,
-                                   &checkpoint->watches, &checkpoint->locks,       &checkpoint->zombies};
+                                   &checkpoint->watches, &checkpoint->locks,       &checkpoint->zombies,
+                                   &checkpoint->stopped};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         if (tables[i]->base)
             scp_vector_close(tables[i]);
