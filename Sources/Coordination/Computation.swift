@@ -108,6 +108,10 @@ struct RunningCheckpoint {
     var deadline: Instant
     /// Processes that are stopped and led by a tracer, each with the signal that has stopped it.
     var stoppedBy: [Int32: UInt32] = [:]
+    /// When it is looked who has been stopped meanwhile, of those that keep a stage waiting, and seconds from look to look.
+    var nextStopLook: Instant?
+    var stopPace = Self.firstStopPace
+    static let firstStopPace = 0.1
     /// Bytes in the images when their progress was last looked at.
     var progress: UInt64 = 0
 

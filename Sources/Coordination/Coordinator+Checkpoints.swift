@@ -151,6 +151,7 @@ extension Coordinator {
         computations[id]?.checkpoint?.unprepared = workers.count > 1 ? Set(workers.map(\.connection)) : []
         computations[id]?.checkpoint?.hasStarted = workers.count < 2
         for worker in workers { order(id, worker) }
+        expectStops(id)
     }
 
     func endsProcesses(_ want: Want) -> Bool {

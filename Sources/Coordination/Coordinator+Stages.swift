@@ -64,6 +64,7 @@ extension Coordinator {
         let deadline = stageDeadline(next)
         computations[id]?.checkpoint?.phase = .stage(next)
         computations[id]?.checkpoint?.waiting = count
+        expectStops(id)
         computations[id]?.checkpoint?.deadline = deadline
     }
 

@@ -9,9 +9,8 @@ import Wire
 extension Coordinator {
     /// Who is stopped hears nothing without a tracer.
     mutating func checkedForStopped(_ id: String, _ pids: [Int32], _ debugger: String?) {
-        guard let computation = computations[id], let checkpoint = computation.checkpoint,
-            checkpoint.phase == .preparing
-        else { return }
+        guard let computation = computations[id], let checkpoint = computation.checkpoint else { return }
+        guard checkpoint.phase == .preparing else { return pids.isEmpty ? () : stopped(id, pids) }
         guard !pids.isEmpty else { return prepare(id) }
         // Where nothing runs nothing has changed since.
         let changes = debugger == nil && computation.workers.values.contains { !pids.contains($0.pid) }
@@ -24,6 +23,34 @@ extension Coordinator {
         }
         beginDisk(.lead(id, pids), for: id)
     }
+
+    // MARK: Stopped meanwhile
+
+    /// A stage has begun.
+    mutating func expectStops(_ id: String) {
+        computations[id]?.checkpoint?.stopPace = RunningCheckpoint.firstStopPace
+        computations[id]?.checkpoint?.nextStopLook = now.monotonic.advanced(seconds: RunningCheckpoint.firstStopPace)
+    }
+
+    /// Somebody may have been stopped after the look at the beginning: he will not reach the stage.
+    mutating func lookForStops(_ id: String) {
+        computations[id]?.checkpoint?.nextStopLook = nil
+        guard let checkpoint = computations[id]?.checkpoint, case .stage(let stage) = checkpoint.phase else { return }
+        let late = checkpoint.members.values.filter { $0.reached < stage }.map(\.worker.pid)
+        let pids = late.filter { $0 > 0 && checkpoint.stoppedBy[$0] == nil }
+        let pace = min(checkpoint.stopPace * 2, 2)
+        computations[id]?.checkpoint?.stopPace = pace
+        computations[id]?.checkpoint?.nextStopLook = now.monotonic.advanced(seconds: pace)
+        if !pids.isEmpty { beginDisk(.findStopped(pids), for: id) }
+    }
+
+    private mutating func stopped(_ id: String, _ pids: [Int32]) {
+        guard let checkpoint = computations[id]?.checkpoint, case .stage = checkpoint.phase else { return }
+        let reason = "process \(pids[0]) was stopped during the checkpoint"
+        if checkpoint.staysStopped { pause(id, reason) } else { startAgain(id, reason) }
+    }
+
+    // MARK: Leading
 
     mutating func led(_ id: String, _ signals: [Int32: UInt32]) {
         guard computations[id]?.checkpoint?.phase == .preparing else { return effects.append(.letGo(id)) }

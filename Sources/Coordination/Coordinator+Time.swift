@@ -15,6 +15,7 @@ extension Coordinator {
                 if hasDeadline(checkpoint.phase) { times.append(checkpoint.deadline) }
                 if let next = checkpoint.strays.next { times.append(next) }
                 if let next = checkpoint.nextInspection { times.append(next) }
+                if let next = checkpoint.nextStopLook { times.append(next) }
             } else if computation.ending == nil, let next = computation.nextInterval {
                 times.append(next)
             }
@@ -68,6 +69,7 @@ extension Coordinator {
             computations[id]?.checkpoint?.strays.next = nil
             passBarrier(id)
         }
+        if let next = computations[id]?.checkpoint?.nextStopLook, next <= instant { lookForStops(id) }
         guard let checkpoint = computations[id]?.checkpoint, checkpoint.deadline <= instant else { return }
         switch checkpoint.phase {
         case .gathering: gatheringOverdue(id)
