@@ -195,14 +195,82 @@ def stopped_program(folder):
     group.coordinator()
     program = group.program()
     os.kill(program.pid, signal.SIGSTOP)
-    wait_for(lambda: group.status()["processes"][0]["state"] == "stopped", 10, "state stopped")
-    done = group.command("--checkpoint", limit=10)
-    check_equal(done.returncode, 1, "exit status")
-    check("is stopped" in done.stderr and str(program.pid) in done.stderr, f"reason: {done.stderr}")
+    wait_for(lambda: is_stopped(group), 10, "state stopped")
+    before = ticks(group)
+    for _ in range(3):
+        group.checkpoint()
+        check(is_stopped(group), "it runs after the checkpoint")
+    check_equal(ticks(group), before, "numbers printed while it was stopped")
     os.kill(program.pid, signal.SIGCONT)
-    group.checkpoint()
+    wait_for(lambda: ticks(group) > before + 2, 10, "more numbers")
     os.kill(program.pid, signal.SIGSTOP)
+    wait_for(lambda: is_stopped(group), 10, "state stopped")
     group.quit()
+
+
+def is_stopped(group):
+    return [process["state"] for process in group.status()["processes"]] == ["stopped"]
+
+
+def ticks(group):
+    with open(os.path.join(group.work, "out0"), encoding="ascii") as file:
+        return len(file.read().split())
+
+
+@suite.case()
+def stopped_program_is_restarted_stopped(folder):
+    group = Group(folder)
+    group.launch([group.ticker])
+    group.expect("5")
+    os.kill(group.program_pid(), signal.SIGSTOP)
+    wait_for(lambda: is_stopped(group), 10, "state stopped")
+    for generation in range(3):
+        group.checkpoint()
+        group.kill9()
+        group.restart(["--restore", ("auto", "lazy", "eager")[generation]])
+        group.restored()
+        wait_for(lambda: is_stopped(group), 10, "state stopped after the restart")
+    before = len(group.output.text().split())
+    os.kill(group.program_pid(), signal.SIGCONT)
+    group.expect(str(before + 2))
+    group.json("--kcheckpoint")
+    group.wait()
+
+
+@suite.case()
+def stopped_program_is_checkpointed_and_ended(folder):
+    group = Group(folder)
+    group.launch([group.ticker])
+    group.expect("5")
+    os.kill(group.program_pid(), signal.SIGSTOP)
+    wait_for(lambda: is_stopped(group), 10, "state stopped")
+    group.json("--kcheckpoint")
+    check_equal(group.wait(10), -signal.SIGKILL, "status of the program")
+    check_equal(len(group.generations()), 1, "generations")
+
+
+@suite.case()
+def program_that_is_stopped_again_and_again(folder):
+    """Checkpoints meet every moment of a stop and of a going on; each is made, and no number is lost."""
+    group = Group(folder)
+    group.launch([group.ticker])
+    group.expect("2")
+    pid = group.program_pid()
+    switch = subprocess.Popen(
+        ["/usr/bin/python3", "-c", f"import os, time\nwhile True:\n    os.kill({pid}, 19)\n    time.sleep(0.02)\n"
+         f"    os.kill({pid}, 18)\n    time.sleep(0.03)"])
+    try:
+        made = sum(group.command("--checkpoint").returncode == 0 for _ in range(20))
+    finally:
+        switch.kill()
+        switch.wait()
+        os.kill(pid, signal.SIGCONT)
+    check(made >= 10, f"{made} of 20 checkpoints were made")
+    numbers = [int(word) for word in group.output.text().split()[:-1]]
+    check_equal(numbers, list(range(1, len(numbers) + 1)), "the numbers")
+    group.expect(str(len(numbers) + 5))
+    group.json("--kill")
+    group.wait()
 
 
 @suite.case()

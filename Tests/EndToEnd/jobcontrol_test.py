@@ -110,6 +110,33 @@ def stopped_continued_in_foreground_and_background(folder):
     terminal.close()
 
 
+@suite.case(limit=180)
+def checkpointed_while_it_is_stopped(folder):
+    terminal = Terminal(folder)
+    terminal.type(f"swiftcp_launch {terminal_program(folder)}")
+    terminal.expect("3")
+    terminal.key("C-z")
+    terminal.expect(r"\[1\]\+ +Stopped .*")
+    command(folder, "--checkpoint")
+    stands_still(terminal, "after a checkpoint")
+    terminal.type("fg")
+    goes_on(terminal, "after fg")
+    terminal.key("C-z")
+    terminal.expect(r"\[1\]\+ +Stopped .*", count=2)
+    command(folder, "--checkpoint")
+    os.kill(json.loads(command(folder, "--status", "--json"))["processes"][0]["pid"], signal.SIGKILL)
+    terminal.type("wait; clear; tmux -S ../tmux clear-history")
+    terminal.type("swiftcp_restart ckpt_program_*")
+    terminal.expect(r"\[1\]\+ +Stopped .*swiftcp_restart.*")
+    stands_still(terminal, "after the restart")
+    terminal.type("fg")
+    goes_on(terminal, "after fg of the restarted one")
+    terminal.key("C-c")
+    terminal.type("echo status $?")
+    terminal.expect("status 130")
+    terminal.close()
+
+
 @suite.case(limit=120)
 def started_in_the_background_and_fetched(folder):
     terminal = restored(folder, restart="swiftcp_restart ckpt_program_* &")
