@@ -19,7 +19,7 @@ struct Babysitter: ~Copyable {
     private let set: RestartSet
     /// Whether the coordinator knows the program.
     private let joined: () -> Bool
-    private var verifier: LazyVerifier
+    private var verifier: BlockVerifier
     private let watched: Watched
     private let jobs: JobControl
     private let deadline: Instant
@@ -37,7 +37,7 @@ struct Babysitter: ~Copyable {
         self.joined = joined
         self.options = options
         self.set = set
-        verifier = LazyVerifier(set.images, blocks: lazyBlocks)
+        verifier = BlockVerifier(set.images, blocks: lazyBlocks)
         let pids = child.pids
         jobs = JobControl(
             child: child.pid, ownSession: child.ownSession, background: options.background,

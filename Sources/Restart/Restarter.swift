@@ -56,7 +56,7 @@ public struct Restarter {
     }
 
     private func verifySpared(_ memories: [MemoryPlan]) throws(RestartError) {
-        var verifier = LazyVerifier(set.images, blocks: memories.map(\.sparedBlocks))
+        var verifier = BlockVerifier(set.images, blocks: memories.map(\.sparedBlocks))
         do throws(ImageError) {
             while !verifier.isDone { try verifier.step() }
         } catch { throw RestartError(error) }
