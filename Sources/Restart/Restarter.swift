@@ -37,6 +37,7 @@ public struct Restarter {
         var shared = try SharedMemory(set.images)
         let tree = try treePlan(.recorded)
         let kernel = try kernelPlans()
+        try verify(SparedBlocks(set.images, kernel))
         let restorer = try system { () throws(SystemError) in try NativeFiles.restorer() }
         let access = try speaking { () throws(WireError) in try CoordinatorAccess(options.parsed) }
         // Before this process enters namespaces: a coordinator that has to be started must not be born into them.
@@ -51,12 +52,11 @@ public struct Restarter {
         settings.checkpointDirectory = checkpointDirectory()
         let plans = Plans(
             memories: try memoryPlans(made, shared, kernel), kernel: kernel, places: places, restorer: restorer)
-        try verifySpared(plans.memories)
         return try bringBack(plans, made, shared, tree, settings)
     }
 
-    private func verifySpared(_ memories: [MemoryPlan]) throws(RestartError) {
-        var verifier = BlockVerifier(set.images, blocks: memories.map(\.sparedBlocks))
+    private func verify(_ spared: SparedBlocks) throws(RestartError) {
+        var verifier = BlockVerifier(set.images, blocks: spared.blocks)
         do throws(ImageError) {
             while !verifier.isDone { try verifier.step() }
         } catch { throw RestartError(error) }

@@ -341,6 +341,26 @@ def damage_every_page(image, target):
     image.write(target)
 
 
+# What a restart would cut back to its first line.
+LOG = "import time; log = open('log', 'w'); print('one', file=log, flush=True); print('READY', flush=True); time.sleep(600)"
+
+
+@suite.case()
+def a_wrong_page_is_told_before_a_file_is_cut_back(folder):
+    computation = Computation(folder)
+    computation.launch(["/usr/bin/python3", "-c", LOG])
+    computation.ready()
+    computation.checkpoint()
+    computation.kill9()
+    path, target = os.path.join(computation.work, "log"), os.path.join(folder, "damaged.swiftcp")
+    with open(path, "a", encoding="ascii") as log:
+        log.write("two\n")
+    damage_every_page(ImageFile(computation.image()), target)
+    check_error(restart(computation, target, "--restore", "eager"), 4, [], "restart")
+    with open(path, encoding="ascii") as log:
+        check_equal(log.read(), "one\ntwo\n", "the file that the program had open")
+
+
 @suite.case(limit=120)
 def a_lazy_restart_ends_with_4_when_a_block_is_wrong(folder):
     computation, damaged, target = killed_and_copied(folder)
