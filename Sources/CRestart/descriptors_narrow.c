@@ -103,25 +103,13 @@ static int go_home(const struct narrow *narrow, uint32_t object) {
     return 0;
 }
 
-static bool is_wanted(const struct placing *placing, int number) {
-    uint32_t low = 0, high = placing->descriptor_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (placing->descriptors[middle].number < number)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < placing->descriptor_count && placing->descriptors[low].number == number;
-}
-
 // A kept one, or one that only an epoll set wants, off the process's numbers: when all homes are taken there is room above.
 static int move_off(const struct placing *placing, int *descriptor) {
-    if (*descriptor < 0 || !is_wanted(placing, *descriptor))
+    if (*descriptor < 0 || !crestart_is_target(placing, *descriptor))
         return 0;
     int flags = control(*descriptor, F_GETFD, 0);
     int moved = control(*descriptor, F_DUPFD_CLOEXEC, 3);
-    while (moved >= 0 && is_wanted(placing, moved)) {
+    while (moved >= 0 && crestart_is_target(placing, moved)) {
         crestart_call1(SYS_close, moved);
         moved = control(*descriptor, F_DUPFD_CLOEXEC, moved + 1);
     }
@@ -147,7 +135,7 @@ static int settle(const struct narrow *narrow) {
         result = move_off(placing, &placing->keep[i]);
     // What has no number of its own here must not stand on one that a duplicate wants.
     for (uint32_t i = 0; result == 0 && i < placing->made->tables.object_count; i++)
-        if (narrow->home[i] == -2 && placing->working[i] >= 0 && is_wanted(placing, placing->working[i]))
+        if (narrow->home[i] == -2 && placing->working[i] >= 0 && crestart_is_target(placing, placing->working[i]))
             result = move_off(placing, &placing->working[i]);
     return result;
 }

@@ -57,7 +57,7 @@ static const struct scp_descriptor *find_number(const struct placing *placing, i
     return index < placing->descriptor_count && found->number == number ? found : NULL;
 }
 
-static bool is_target(const struct placing *placing, int number) {
+bool crestart_is_target(const struct placing *placing, int number) {
     return find_number(placing, number) != NULL;
 }
 
@@ -112,7 +112,7 @@ static int open_late(struct placing *placing, int *failed) {
 static int move_off(const struct placing *placing, int descriptor) {
     int flags = control(descriptor, F_GETFD, 0);
     int moved = control(descriptor, F_DUPFD_CLOEXEC, placing->made->highest + 1);
-    for (int from = 3; moved < 0 || is_target(placing, moved); from = moved + 1) {
+    for (int from = 3; moved < 0 || crestart_is_target(placing, moved); from = moved + 1) {
         if (moved >= 0)
             shut(moved);
         moved = control(descriptor, F_DUPFD_CLOEXEC, from);
@@ -126,7 +126,7 @@ static int move_off(const struct placing *placing, int descriptor) {
 }
 
 static int move_one(const struct placing *placing, int *descriptor) {
-    if (*descriptor < 0 || *descriptor > placing->made->highest || !is_target(placing, *descriptor))
+    if (*descriptor < 0 || *descriptor > placing->made->highest || !crestart_is_target(placing, *descriptor))
         return 0;
     int moved = move_off(placing, *descriptor);
     if (moved < 0)
@@ -229,7 +229,7 @@ static bool stands_there(const struct placing *placing, const struct scp_watch *
 
 // The file has left the number it was added under: it gets it back for the moment of adding.
 static int add_stale(const struct placing *placing, const struct scp_watch *watch) {
-    bool occupied = is_target(placing, watch->target);
+    bool occupied = crestart_is_target(placing, watch->target);
     int saved = occupied ? control(watch->target, F_DUPFD_CLOEXEC, 0) : -1;
     if (occupied && saved < 0)
         return saved;
@@ -252,7 +252,7 @@ static int clear_number(struct placing *placing, int number) {
         if (placing->keep[i] == number)
             placing->keep[i] = result = move_off(placing, number);
     for (uint32_t i = 0; result >= 0 && i < placing->made->tables.object_count; i++)
-        if (placing->working[i] == number && !is_target(placing, number))
+        if (placing->working[i] == number && !crestart_is_target(placing, number))
             placing->working[i] = result = move_off(placing, number);
     return result < 0 ? result : 0;
 }

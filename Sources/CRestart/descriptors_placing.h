@@ -15,6 +15,9 @@ struct placing {
     size_t keep_count;
 };
 
+// The process has a descriptor of this number.
+bool crestart_is_target(const struct placing *placing, int number);
+
 // Moves every working descriptor of the process to the lowest number that refers to it, with one spare number in all; closes
 // those the process has not, and moves kept ones off. 0 or -errno.
 int crestart_place_narrowly(struct placing *placing);

@@ -115,6 +115,7 @@ static size_t list_kept(const struct crestart_process *process, int *keep) {
     keep[SCP_PLAN_DESCRIPTOR_STATUS] = process->status;
     keep[SCP_PLAN_DESCRIPTOR_EXECUTABLE] = process->executable;
     keep[SCP_PLAN_DESCRIPTOR_GO] = process->go;
+    keep[SCP_PLAN_DESCRIPTOR_PROGRESS] = process->progress;
     for (size_t i = 0; i < process->object_count; i++)
         keep[SCP_PLAN_DESCRIPTOR_OBJECTS + i] = process->objects[i];
     return SCP_PLAN_DESCRIPTOR_OBJECTS + process->object_count;

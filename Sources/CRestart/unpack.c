@@ -5,6 +5,8 @@
 #include "crestart_unpack.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -21,12 +23,15 @@
 #include "swiftcp_sys.h"
 
 #define WORKERS_MAXIMUM 16
+#define LOOK_PACE 100 // ms
 
 struct job {
     int image;
     const struct scp_chunk *chunks;
     size_t count;
     int memory; // for the content
+    const struct crestart_onlooker *onlooker; // NULL = none
+    bool alone; // swiftcp_restart itself does the work
     size_t damaged; // afterwards: number of a chunk that is, plus one
     // Shared by all workers.
     struct shared {
@@ -60,6 +65,14 @@ static int unpack_chunk(const struct job *job, const struct scp_chunk *chunk, vo
     return result < 0 ? result : crestart_write_at(job->memory, plain, chunk->length, chunk->place);
 }
 
+static void count_progress(const struct job *job, const struct scp_chunk *chunk) {
+    if (!job->onlooker)
+        return;
+    crestart_progress_add(job->onlooker->progress, chunk->length / 2);
+    if (job->alone)
+        job->onlooker->look(job->onlooker->argument);
+}
+
 static int work(const struct job *job) {
     void *codec = ccodec_open();
     uint8_t *stored = malloc(2 * SCP_BLOCK_MAXIMUM); // as in the image, and unpacked
@@ -68,6 +81,7 @@ static int work(const struct job *job) {
         result = unpack_chunk(job, &job->chunks[number], codec, stored);
         if (result == -EBADMSG)
             atomic_store(&job->shared->damaged, number + 1);
+        count_progress(job, &job->chunks[number]);
     }
     if (result < 0) {
         int none = 0;
@@ -99,9 +113,20 @@ static bool reap(pid_t pid) {
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-// Small ones are not worth a process. Where none can be had, this process does the work itself.
-static int share_out(const struct job *job) {
-    pid_t workers[WORKERS_MAXIMUM], self = getpid();
+// Until the other end of the pipe, which all workers have, is closed.
+static void look_on(const struct job *job, int ended, size_t workers) {
+    struct pollfd pipe = {.fd = ended, .events = POLLIN};
+    while (workers > 0) {
+        int ready = poll(&pipe, 1, LOOK_PACE);
+        if (ready > 0 || (ready < 0 && errno != EINTR))
+            return;
+        job->onlooker->look(job->onlooker->argument);
+    }
+}
+
+// Small ones are not worth a process.
+static size_t start_workers(const struct job *job, pid_t *workers) {
+    pid_t self = getpid();
     size_t wanted = (size_t)processors(), started = 0;
     wanted = wanted < job->count ? wanted : job->count;
     for (; wanted > 1 && started < wanted; started++) {
@@ -112,6 +137,21 @@ static int share_out(const struct job *job) {
             break;
         workers[started] = pid;
     }
+    return started;
+}
+
+// Where no worker can be had, this process does the work itself.
+static int share_out(struct job *job) {
+    pid_t workers[WORKERS_MAXIMUM];
+    int ends[2];
+    bool watched = job->onlooker && pipe2(ends, O_CLOEXEC) == 0;
+    size_t started = start_workers(job, workers);
+    if (watched) {
+        close(ends[1]);
+        look_on(job, ends[0], started);
+        close(ends[0]);
+    }
+    job->alone = started == 0;
     bool sound = started > 0 || work(job) == 0;
     while (started > 0)
         sound = reap(workers[--started]) && sound;
@@ -130,13 +170,14 @@ static int unpack_all(struct job *job) {
     return result;
 }
 
-int crestart_unpack(int image, const struct scp_chunk *chunks, size_t count, struct crestart_message *message) {
+int crestart_unpack(int image, const struct scp_chunk *chunks, size_t count, const struct crestart_onlooker *onlooker,
+                    struct crestart_message *message) {
     const struct scp_chunk *last = &chunks[count - 1];
     uint64_t end = last->place + last->length;
     int memory = crestart_memory_create("swiftcp_content", end);
     if (memory < 0)
         return crestart_fail(message, -memory, "no memory to unpack the image into");
-    struct job job = {.image = image, .chunks = chunks, .count = count, .memory = memory};
+    struct job job = {.image = image, .chunks = chunks, .count = count, .memory = memory, .onlooker = onlooker};
     int result = unpack_all(&job);
     if (result == 0)
         return memory;

@@ -25,14 +25,26 @@ final class Arrivals {
     private var isGoing = false
     /// The first thing that went wrong.
     private(set) var failure: RestartError?
+    /// Shown until they are let go.
+    private let progress: RestartProgress
 
     /// - Parameters:
     ///   - statuses: reading ends, in the order of `names`.
     ///   - go: the writing end of the pipe that all wait at.
-    init(names: [String], statuses: [OpenFile], go: OpenFile?) {
+    init(names: [String], statuses: [OpenFile], go: OpenFile?, progress: RestartProgress) {
+        self.progress = progress
         processes = zip(names, statuses).map { Process(name: $0, status: $1) }
         self.go = go
     }
+
+    /// Milliseconds after which `look` is due; nil: never.
+    var pace: Int32? { isGoing ? nil : progress.pace }
+
+    /// Shows how far they are.
+    func look() { progress.look() }
+
+    /// Nothing of it stays on the terminal.
+    func endProgress() { progress.end() }
 
     var isRestored: Bool { processes.allSatisfy(\.isRestored) }
 
@@ -64,7 +76,9 @@ final class Arrivals {
     private func take(_ record: scp_arrival_report, _ index: Int, _ report: Reporter) {
         let name = processes.count > 1 ? "\(processes[index].name): " : ""
         switch record.state {
-        case SCP_ARRIVAL_WARNING.rawValue: report.warning(name + record.sentence)
+        case SCP_ARRIVAL_WARNING.rawValue:
+            progress.hide()
+            report.warning(name + record.sentence)
         case SCP_ARRIVAL_ARRIVED.rawValue:
             processes[index].hasArrived = true
             letGo()
@@ -85,6 +99,7 @@ final class Arrivals {
     /// When the last has arrived. The byte stays in the pipe: each sees it.
     private func letGo() {
         guard failure == nil, !isGoing, let pipe = go, processes.allSatisfy(\.hasArrived) else { return }
+        progress.end()
         var byte: UInt8 = 1
         if write(pipe.raw, &byte, 1) != 1 {
             fail(RestartError(SystemError(errno, "let go", "the restored processes")))

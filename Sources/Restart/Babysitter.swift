@@ -19,7 +19,7 @@ struct Babysitter: ~Copyable {
     private let set: RestartSet
     /// Whether the coordinator knows the program.
     private let joined: () -> Bool
-    private var verifier: LazyVerifier
+    private var verifier: BlockVerifier
     private let watched: Watched
     private let jobs: JobControl
     private let deadline: Instant
@@ -37,7 +37,7 @@ struct Babysitter: ~Copyable {
         self.joined = joined
         self.options = options
         self.set = set
-        verifier = LazyVerifier(set.images, blocks: lazyBlocks)
+        verifier = BlockVerifier(set.images, blocks: lazyBlocks)
         let pids = child.pids
         jobs = JobControl(
             child: child.pid, ownSession: child.ownSession, background: options.background,
@@ -62,6 +62,7 @@ struct Babysitter: ~Copyable {
         for event in events {
             if event.registration == 1 { forwardSignals() } else { try readReports(Int(event.registration) - 2) }
         }
+        if child.arrivals.pace != nil { child.arrivals.look() }
         // Looked at every time: its end may have been read as a signal, or come before the first wait.
         if let status = try lookAtChild() { return status }
         if !isRestored, let failure = child.arrivals.failure { throw end(failure) }
@@ -80,7 +81,8 @@ struct Babysitter: ~Copyable {
     /// Milliseconds.
     private var waitingTime: Int32 {
         if isRestored { return verifier.isDone ? -1 : 0 }
-        return Int32(clamping: Int(max(0, deadline.seconds(since: .now) * 1000)) + 1)
+        let left = Int32(clamping: Int(max(0, deadline.seconds(since: .now) * 1000)) + 1)
+        return min(left, child.arrivals.pace ?? left)
     }
 }
 
@@ -121,6 +123,7 @@ extension Babysitter {
                 if !isRestored {
                     endChild()
                     jobs.end()
+                    child.arrivals.endProgress()
                     crestart_die_by(signal.number)
                 }
                 jobs.forward(signal.number)

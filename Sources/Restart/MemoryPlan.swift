@@ -16,10 +16,6 @@ struct MemoryPlan {
     var strings = StringTable()
     /// Numbers of the blocks that are mapped from the image and so are verified later.
     var lazyBlocks: [Int] = []
-    /// Blocks that are not needed: their files still have them, or the kernel.
-    var sparedBlocks: [Int] = []
-    private var sparedBytes: UInt64 = 0
-    private static let sparedLimit: UInt64 = 256 << 20
 
     /// Regions with less content (bytes) than this are read even in a lazy restart: it is quick, and they stay
     /// anonymous.
@@ -254,7 +250,7 @@ struct MemoryPlan {
     // MARK: - Content
 
     private mutating func addPieces(_ plan: scp_plan_region, _ blocks: Range<Int>, _ fill: Fill) {
-        guard plan.source != SCP_PLAN_NOTHING.rawValue else { return spare(blocks) }
+        guard plan.source != SCP_PLAN_NOTHING.rawValue else { return }
         if context.lazy, plan.source == SCP_PLAN_ANONYMOUS.rawValue, let stretches = lazyStretches(plan, blocks) {
             pieces += stretches
             lazyBlocks += Array(blocks)
@@ -269,23 +265,11 @@ struct MemoryPlan {
                 piece.kind = SCP_PLAN_GUARD.rawValue
             } else {
                 let isClean = block.flags & SCP_BLOCK_CLEAN.rawValue != 0
-                guard fill == .everything || fill == .changed && !isClean else {
-                    spare(index..<index + 1)
-                    continue
-                }
+                guard fill == .everything || fill == .changed && !isClean else { continue }
                 piece.kind = SCP_PLAN_READ.rawValue
                 if context.file.holder(of: block).isCompressed { piece.options = UInt16(SCP_PLAN_GIVE_BACK.rawValue) }
             }
             pieces.append(piece)
-        }
-    }
-
-    /// The program gets these from elsewhere. That they are sound is looked at all the same: who restarts from a damaged image
-    /// should hear of it. Of more than `sparedLimit` only `swiftcp_image verify` tells.
-    private mutating func spare(_ blocks: Range<Int>) {
-        for index in blocks where context.file.blocks[index].stored_length > 0 && sparedBytes < Self.sparedLimit {
-            sparedBlocks.append(index)
-            sparedBytes += context.file.blocks[index].stored_length
         }
     }
 

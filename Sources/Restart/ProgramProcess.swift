@@ -29,11 +29,14 @@ struct ProgramProcesses: ~Copyable {
     /// - Parameters:
     ///   - files: the plans, in the order of the set's images, as `memories` and `places`.
     ///   - restorer: path of `swiftcp_restorer`, absolute.
+    ///   - progress: where they count.
     static func start(
         _ tree: TreePlan, _ set: RestartSet, files: [PlanFile], memories: [MemoryPlan], places: [Place],
-        content: UnpackedContent, made: borrowing MadeDescriptors, entered: Entered, restorer: String
+        content: UnpackedContent, made: borrowing MadeDescriptors, entered: Entered, restorer: String,
+        progress: RestartProgress
     ) throws(RestartError) -> ProgramProcesses {
-        let handOver = try HandOver(set, files: files, memories: memories, places: places, content: content)
+        let handOver = try HandOver(
+            set, files: files, memories: memories, places: places, content: content, progress: progress)
         handOver.prepare(made: made.raw, entered: entered, restorer: restorer)
         var context = crestart_tree_context()
         context.finish = { crestart_process_finish($0, $1) }
@@ -47,7 +50,7 @@ struct ProgramProcesses: ~Copyable {
         let result = crestart_tree_build(tree.steps, tree.steps.count, &context, &pids, &message)
         guard result == 0 else { throw RestartError(message.string, isTaken: -result == EEXIST) }
         made.letGo()
-        let arrivals = handOver.arrivals(set)
+        let arrivals = handOver.arrivals(set, progress)
         return ProgramProcesses(
             pid: pids[set.root], pids: pids, ownSession: set.rootHasOwnSession, arrivals: arrivals, handOver: handOver)
     }
@@ -69,7 +72,7 @@ private final class HandOver {
 
     init(
         _ set: RestartSet, files: [PlanFile], memories: [MemoryPlan], places: [ProgramProcesses.Place],
-        content: UnpackedContent
+        content: UnpackedContent, progress: RestartProgress
     ) throws(RestartError) {
         let go = try Self.pipe()
         (goReading, goWriting) = go
@@ -86,6 +89,7 @@ private final class HandOver {
             (record.plan, record.image) = (plan.raw, content.descriptor(index, of: image))
             (record.status, record.go) = (status.1.raw, go.0.raw)
             record.executable = places[index].executable?.raw ?? -1
+            record.progress = progress.descriptor
             let objects = memories[index].descriptors + content.ancestors(index, of: image)
             record.objects = UnsafePointer(fixed.keep(objects))
             record.object_count = UInt32(objects.count)
@@ -113,9 +117,10 @@ private final class HandOver {
 
     /// The new processes have their descriptors: the ends that only they need are closed here. The end of the go pipe is
     /// the arrivals' alone, which close it when all may run.
-    func arrivals(_ set: RestartSet) -> Arrivals {
+    func arrivals(_ set: RestartSet, _ progress: RestartProgress) -> Arrivals {
         let arrivals = Arrivals(
-            names: set.images.indices.map { set.messageName($0) }, statuses: processes.map(\.reading), go: goWriting)
+            names: set.images.indices.map { set.messageName($0) }, statuses: processes.map(\.reading), go: goWriting,
+            progress: progress)
         processes = []
         (goReading, goWriting) = (nil, nil)
         return arrivals

@@ -37,6 +37,7 @@ public struct Restarter {
         var shared = try SharedMemory(set.images)
         let tree = try treePlan(.recorded)
         let kernel = try kernelPlans()
+        try verify(SparedBlocks(set.images, kernel))
         let restorer = try system { () throws(SystemError) in try NativeFiles.restorer() }
         let access = try speaking { () throws(WireError) in try CoordinatorAccess(options.parsed) }
         // Before this process enters namespaces: a coordinator that has to be started must not be born into them.
@@ -51,12 +52,11 @@ public struct Restarter {
         settings.checkpointDirectory = checkpointDirectory()
         let plans = Plans(
             memories: try memoryPlans(made, shared, kernel), kernel: kernel, places: places, restorer: restorer)
-        try verifySpared(plans.memories)
         return try bringBack(plans, made, shared, tree, settings)
     }
 
-    private func verifySpared(_ memories: [MemoryPlan]) throws(RestartError) {
-        var verifier = LazyVerifier(set.images, blocks: memories.map(\.sparedBlocks))
+    private func verify(_ spared: SparedBlocks) throws(RestartError) {
+        var verifier = BlockVerifier(set.images, blocks: spared.blocks)
         do throws(ImageError) {
             while !verifier.isDone { try verifier.step() }
         } catch { throw RestartError(error) }
@@ -84,10 +84,15 @@ public struct Restarter {
         _ template: PlanFile.Settings
     ) throws(RestartError) -> Int32 {
         var (settings, failed) = (template, [IdentityLayer]())
+        let progress = RestartProgress(quietness: options.parsed.quietness)
+        defer { progress.end() }
         while true {
             // Before this process enters namespaces: those who unpack are not to be born into them.
-            let content = try UnpackedContent(set)
+            let packed = UnpackedContent.Plan(set)
+            progress.begin(plans.memories, unpacking: packed.length)
+            let content = try UnpackedContent(packed, progress)
             let entered = try Identity(set: set, numbers: recorded.numbers, options: options).enter(without: failed)
+            progress.hide()
             warn(entered)
             settings.setTids = entered.layer != .patch
             settings.arrivalFlags = entered.arrivalFlags
@@ -97,7 +102,7 @@ public struct Restarter {
                 let tree = try treePlan(for: entered.layer, recorded)
                 let processes = try ProgramProcesses.start(
                     tree, set, files: planFiles(plans, settings), memories: plans.memories, places: plans.places,
-                    content: content, made: made, entered: entered, restorer: plans.restorer)
+                    content: content, made: made, entered: entered, restorer: plans.restorer, progress: progress)
                 let (address, computation) = (settings.coordinator, settings.computation)
                 var babysitter = try Babysitter(
                     processes, entered: entered, options: options, set: set,

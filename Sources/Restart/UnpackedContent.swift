@@ -11,39 +11,51 @@ struct UnpackedContent {
     /// By image of the set; each: itself, then those that it needs. Nil: it is not compressed.
     private let files: [[OpenFile?]]
 
-    /// Unpacks all of them, one after the other, each with all processors. A checksum that is wrong throws.
-    init(_ set: RestartSet) throws(RestartError) {
-        var files: [[OpenFile?]] = []
-        for (index, image) in set.images.enumerated() {
-            var parts = [try Self.unpack(image, image.chunks, set.messageName(index))]
-            for (number, ancestor) in image.ancestors.enumerated() {
-                let chunks = Self.chunks(of: ancestor, for: image, file: UInt32(number + 1))
-                parts.append(try Self.unpack(ancestor, chunks, ancestor.path))
+    /// What is to be unpacked: the chunks of images.
+    struct Plan {
+        fileprivate struct Part {
+            let image: Image
+            let chunks: [scp_chunk]
+            /// For messages.
+            let name: String
+        }
+        /// As `files`.
+        fileprivate let parts: [[Part]]
+
+        init(_ set: RestartSet) {
+            parts = set.images.enumerated().map { index, image in
+                let own = Part(image: image, chunks: image.chunks, name: set.messageName(index))
+                return [own]
+                    + image.ancestors.enumerated().map { number, ancestor in
+                        let chunks = chunks(of: ancestor, for: image, file: UInt32(number + 1))
+                        return Part(image: ancestor, chunks: chunks, name: ancestor.path)
+                    }
             }
-            files.append(parts)
+        }
+
+        /// Bytes, when they are unpacked.
+        var length: UInt64 { parts.joined().reduce(0) { $1.chunks.reduce($0) { $0 + UInt64($1.length) } } }
+    }
+
+    /// Unpacks all of them, one after the other, each with all processors. A checksum that is wrong throws.
+    init(_ plan: Plan, _ progress: RestartProgress) throws(RestartError) {
+        var files: [[OpenFile?]] = []
+        for parts in plan.parts {
+            var unpacked: [OpenFile?] = []
+            for part in parts { unpacked.append(try Self.unpack(part, progress)) }
+            files.append(unpacked)
         }
         self.files = files
     }
 
-    /// Those that hold anything of the image.
-    private static func chunks(of ancestor: Image, for image: Image, file: UInt32) -> [scp_chunk] {
-        guard ancestor.isCompressed else { return [] }
-        let used = image.blocks.filter { $0.file == file }.sorted { $0.offset < $1.offset }
-        var next = 0
-        return ancestor.chunks.filter { chunk in
-            while next < used.count, used[next].offset + used[next].stored_length <= chunk.place { next += 1 }
-            return next < used.count && used[next].offset < chunk.place + chunk.length
-        }
-    }
-
-    private static func unpack(
-        _ image: Image, _ chunks: [scp_chunk], _ name: String
-    ) throws(RestartError) -> OpenFile? {
-        guard !chunks.isEmpty else { return nil }
+    private static func unpack(_ part: Plan.Part, _ progress: RestartProgress) throws(RestartError) -> OpenFile? {
+        guard !part.chunks.isEmpty else { return nil }
         var message = crestart_message()
-        let file = crestart_unpack(image.file.descriptor, chunks, chunks.count, &message)
+        let file = progress.onlooking {
+            crestart_unpack(part.image.file.descriptor, part.chunks, part.chunks.count, $0, &message)
+        }
         guard file >= 0 else {
-            let text = "\(name): \(message.string)"
+            let text = "\(part.name): \(message.string)"
             throw file == -EBADMSG ? RestartError(text, status: ExitStatus.badImage) : RestartError(text)
         }
         return OpenFile(OwnedDescriptor(owning: file))
@@ -55,5 +67,16 @@ struct UnpackedContent {
     /// The same for those that it needs.
     func ancestors(_ index: Int, of image: Image) -> [Int32] {
         zip(image.ancestors, files[index].dropFirst()).map { $1?.raw ?? $0.file.descriptor }
+    }
+}
+
+/// Those that hold anything of the image.
+private func chunks(of ancestor: Image, for image: Image, file: UInt32) -> [scp_chunk] {
+    guard ancestor.isCompressed else { return [] }
+    let used = image.blocks.filter { $0.file == file }.sorted { $0.offset < $1.offset }
+    var next = 0
+    return ancestor.chunks.filter { chunk in
+        while next < used.count, used[next].offset + used[next].stored_length <= chunk.place { next += 1 }
+        return next < used.count && used[next].offset < chunk.place + chunk.length
     }
 }

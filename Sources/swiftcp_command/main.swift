@@ -56,7 +56,7 @@ private func watch(_ request: Request, _ address: Address, until connection: ino
     guard [.checkpoint, .kcheckpoint].contains(request.verb), !request.noWait, !parsed.flag("json"),
         var line = ProgressLine(quietness: parsed.quietness)
     else { return }
-    var pace = 0.1
+    var pace = ProgressLine.pace
     var status: Connection?
     while try !connection.hasInput(within: pace) {
         let began = Instant.now
@@ -68,7 +68,8 @@ private func watch(_ request: Request, _ address: Address, until connection: ino
         let progress = reply.computations.compactMap(\.progress)
         line.show(
             progress.reduce(0) { $0 &+ $1.bytes_written }, of: progress.reduce(0) { $0 &+ $1.bytes_expected })
-        pace = max(0.1, Instant.now.seconds(since: began) * 10)  // with many processes the question is work
+        // With many processes the question is work.
+        pace = max(ProgressLine.pace, Instant.now.seconds(since: began) * 10)
     }
     line.clear()
 }

@@ -6,49 +6,21 @@ import statistics
 import subprocess
 import time
 
+from setting import Watcher
+
 WRITTEN = (0, 1, 10, 50, 1000000)  # percent of the pages a second; the last: as quickly as it can
 CONTENTS = ("random", "text", "sparse", "untouched")
+PAGES = ("huge", "small")
 PEERS = (("gzip", "-1"), ("zstd", "-1", "-T0"))
 
 
 def idle(setting):
+    """One thread looks at the clock, the others sleep."""
     for threads in (1, 64):
-        computation = setting.computation(f"idle{threads}", "idle", threads)
-        found = statistics.median(computation.checkpoint()["pause_ms"] for _ in range(setting.rounds * 2))
-        setting.report.row(f"pause, idle, {threads} threads", found, "ms", aim=5)
-        computation.kill9()
-
-
-class Writer:
-    """The program `pause`, which measures by itself the longest time that it has not run, and how often it looks at the clock."""
-
-    def __init__(self, setting, name, *words, **more):
-        self.computation = setting.computation(name, "pause", *words, stdin=subprocess.PIPE, **more)
-        self.answers = 0
-
-    def ask(self):
-        """Since the last question: the longest time without running, in ms, and the mean ns from look to look."""
-        self.answers += 1
-        answer = f"LONGEST {self.answers} "
-        self.computation.process.stdin.write(b"x\n")
-        self.computation.process.stdin.flush()
-        line = self.computation.expect(lambda line: line.startswith(answer), 60, answer)
-        longest, looks, took = map(int, line.split()[2:])
-        return longest / 1e6, took / max(looks, 1)
-
-    def checkpoints(self, rounds):
-        """For each the pause in ms, and the record."""
-        found = []
-        for _ in range(rounds):
-            self.ask()
-            record = self.computation.checkpoint(300)
-            found.append((self.ask()[0], record))
-        return found
-
-    def end(self):
-        self.computation.kill9(60)
-        self.computation.coordinator_gone()
-        shutil.rmtree(self.computation.ckptdir)
+        watcher = Watcher(setting, f"idle{threads}", "pause", 1, 0, "random", "any", threads)
+        found = watcher.checkpoints(setting.rounds * 2)
+        watcher.end()
+        pause_row(setting, f"idle, {threads} threads", 5, found)
 
 
 def write_limit(setting, megabytes):
@@ -61,28 +33,54 @@ def write_limit(setting, megabytes):
 
 def live(setting):
     """Programs that write while they are saved."""
-    for size in setting.sizes:
+    for size in setting.fitting("pause, durable"):
         limit = write_limit(setting, size)
         for percent in WRITTEN:
-            writer = Writer(setting, f"live{size}-{percent}", size, percent, options=["--no-incremental"])
+            writer = Watcher(setting, f"live{size}-{percent}", "pause", size, percent, options=["--no-incremental"])
             found = writer.checkpoints(setting.rounds)
             writer.end()
             name = f"{size} MiB, {percent} %/s written" if percent <= 100 else f"{size} MiB, written as fast as it can"
-            way = ", ".join(sorted({record["snapshot"] for _, record in found}))
-            aim = None if percent > 10 else 15 if percent == 10 else 1 if size <= 64 else 5
-            setting.report.row(f"pause, {name}", statistics.median(pause for pause, _ in found), "ms", aim=aim, note=way)
+            pause_row(setting, name, pause_aim(size, percent), found)
             setting.report.row(f"durable, {name}", statistics.median(record["duration_ms"] for _, record in found), "ms",
                                limit=limit, aim=1.2 if percent == 0 and size >= 4096 else None)
 
 
+def pause_aim(size, percent):
+    return None if percent > 10 else 15 if percent == 10 else 1 if size <= 64 else 5
+
+
+def pause_row(setting, name, aim, found):
+    """What the program has measured; beside it what the checkpoints say, which other programs on the machine lengthen less."""
+    way = ", ".join(sorted({record["snapshot"] for _, record in found}))
+    told = statistics.median(record["pause_ms"] for _, record in found)
+    setting.report.row(f"pause, {name}", statistics.median(pause for pause, _ in found), "ms", aim=aim,
+                       note=f"{way}, by its own account {told:.2g} ms")
+
+
+def pages(setting):
+    """Memory in huge pages, and in small ones alone."""
+    size = usual_size(setting)
+    if not setting.fits("pause, huge and small pages", size):
+        return
+    for kind in PAGES:
+        for percent in (0, 10):
+            writer = Watcher(setting, f"pages-{kind}-{percent}", "pause", size, percent, "random", kind,
+                             options=["--no-incremental"])
+            found = writer.checkpoints(setting.rounds)
+            writer.end()
+            pause_row(setting, f"{size} MiB in {kind} pages, {percent} %/s written", pause_aim(size, percent), found)
+
+
 def slow_down(setting):
     """What a program that writes to 10 % of its pages a second loses while it is saved, and after that."""
-    size = max(setting.sizes)
-    plain = Writer(setting, "slow-plain", size, 10, plain=True)
+    size = max(setting.fitting("slow-down"), default=0)
+    if size == 0:
+        return
+    plain = Watcher(setting, "slow-plain", "pause", size, 10, plain=True)
     native = statistics.median(pace(plain) for _ in range(setting.rounds))
     plain.computation.process.kill()
     plain.computation.wait()
-    writer = Writer(setting, "slow", size, 10)
+    writer = Watcher(setting, "slow", "pause", size, 10)
     during, after = [], []
     for _ in range(setting.rounds):
         writer.ask()
@@ -104,8 +102,10 @@ def pace(writer):
 
 def incremental(setting):
     """What a later image costs when 1 % of the pages were written since the last one, beside the full image."""
-    size = max(setting.sizes)
-    writer = Writer(setting, "incremental", size, 1, options=["--incremental"])
+    size = max(setting.fitting("incremental"), default=0)
+    if size == 0:
+        return
+    writer = Watcher(setting, "incremental", "pause", size, 1, options=["--incremental"])
     full = writer.computation.checkpoint(300)
     later = []
     for _ in range(setting.rounds):
@@ -121,39 +121,52 @@ def incremental(setting):
                            statistics.median(record[key] for record in later) / share, unit, limit=full[key] / share, aim=0.03)
 
 
+def usual_size(setting):
+    return 1024 if 1024 in setting.sizes else setting.sizes[0]
+
+
 def contents(setting):
     """What memory holds, and the same bytes through a compressor."""
-    size = 1024 if 1024 in setting.sizes else setting.sizes[0]
+    size = usual_size(setting)
+    if not setting.fits("contents", size):
+        return
     limit = write_limit(setting, size)
     for kind in CONTENTS:
-        writer = Writer(setting, f"content-{kind}", size, 0, kind, options=["--no-incremental"])
-        found = [record for _, record in writer.checkpoints(setting.rounds)]
-        writer.end()
-        megabytes = statistics.median(record["bytes_written"] for record in found) / 1e6
-        setting.report.row(f"durable, {size} MiB {kind}", statistics.median(record["duration_ms"] for record in found), "ms",
-                           limit=limit, note=f"{megabytes:.0f} MB")
-    compressed(setting, size)
+        took, megabytes = saved(setting, f"content-{kind}", size, kind, ["--no-incremental"])
+        setting.report.row(f"durable, {size} MiB {kind}", took, "ms", limit=limit, note=f"{megabytes:.0f} MB")
+    ours = compressed(setting, size)
     for words in PEERS:
-        if shutil.which(words[0]):
-            peer(setting, size, words)
+        if not shutil.which(words[0]):
+            setting.report.skip(f"{' '.join(words)} of {size} MiB text", f"{words[0]} is not installed")
+            continue
+        megabytes = peer(setting, size, words)
+        if words[0] == "gzip":
+            setting.report.row(f"size, {size} MiB text, auto beside gzip -1", ours, "MB", limit=megabytes, aim=1)
+
+
+def saved(setting, name, size, kind, options):
+    """ms until the image is durable, and its size in MB."""
+    writer = Watcher(setting, name, "pause", size, 0, kind, options=options)
+    found = [record for _, record in writer.checkpoints(setting.rounds)]
+    writer.end()
+    took = statistics.median(record["duration_ms"] for record in found)
+    return took, statistics.median(record["bytes_written"] for record in found) / 1e6
 
 
 def compressed(setting, size):
-    """Text through our own compressors onto a disk that takes 500 MB/s, beside the same without."""
-    took = {}
+    """Text through our own compressors onto a disk that takes 500 MB/s, beside the same without. Returns MB of the last."""
+    plain, megabytes = None, 0
     for way in ("none", "lz4", "zstd", "auto"):
-        writer = Writer(setting, f"compress-{way}", size, 0, "text",
-                        options=["--compress", way, "--io-limit", "500", "--no-incremental"])
-        found = [record for _, record in writer.checkpoints(setting.rounds)]
-        writer.end()
-        took[way] = statistics.median(record["duration_ms"] for record in found)
-        megabytes = statistics.median(record["bytes_written"] for record in found) / 1e6
-        setting.report.row(f"durable, {size} MiB text at 500 MB/s, {way}", took[way], "ms", limit=took["none"],
+        took, megabytes = saved(setting, f"compress-{way}", size, "text",
+                                ["--compress", way, "--io-limit", "500", "--no-incremental"])
+        plain = plain or took
+        setting.report.row(f"durable, {size} MiB text at 500 MB/s, {way}", took, "ms", limit=plain,
                            aim=0.7 if way == "auto" else None, note=f"{megabytes:.0f} MB")
+    return megabytes
 
 
 def peer(setting, size, words):
-    """A pipe of the memory's bytes through a compressor into a file, with fsync: what users do by hand."""
+    """A pipe of the memory's bytes through a compressor into a file, with fsync: what users do by hand. Returns its MB."""
     path = os.path.join(setting.folder, "peer")
     began = time.perf_counter()
     with open(path, "wb") as file:
@@ -162,6 +175,7 @@ def peer(setting, size, words):
         source.stdout.close()
         source.wait()
         os.fsync(file.fileno())
-    took = (time.perf_counter() - began) * 1000
-    setting.report.row(f"{' '.join(words)} of {size} MiB text", took, "ms", note=f"{os.path.getsize(path) / 1e6:.0f} MB")
+    took, megabytes = (time.perf_counter() - began) * 1000, os.path.getsize(path) / 1e6
+    setting.report.row(f"{' '.join(words)} of {size} MiB text", took, "ms", note=f"{megabytes:.0f} MB")
     os.unlink(path)
+    return megabytes

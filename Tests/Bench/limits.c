@@ -4,23 +4,17 @@
 //   limits copy MEGABYTES         memcpy between memory that is there
 // and
 //   limits print MEGABYTES KIND   writes contents of that kind to stdout
+#include "bench.h"
 #include "contents.h"
 
-#include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 #define CHUNK ((size_t)16 << 20)
 
 static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
+    return (double)bench_now(CLOCK_MONOTONIC) / 1e6;
 }
 
 static void *map(size_t size, int huge) {

@@ -5,6 +5,9 @@ import shutil
 import statistics
 import time
 
+from checkpoints import pause_row
+from setting import Watcher
+
 KINDS = (("processes", 50), ("processes", 1000), ("threads", 5000), ("descriptors", 10000), ("pipes", 9800))
 RECORDED = {("processes", 50): "DMTCP 2500 ms, its restart fails; CRIU as root 120 ms, restart 190 ms"}
 
@@ -14,8 +17,10 @@ def many(setting):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     for kind, count in KINDS:
         if hard != resource.RLIM_INFINITY and {"pipes": 2}.get(kind, 1) * count + 300 > hard:
+            setting.report.skip(f"{count} {kind}", f"no more than {hard} descriptors are allowed")
             continue
         rows(setting, kind, count)
+    together(setting)
 
 
 def rows(setting, kind, count):
@@ -39,3 +44,15 @@ def rows(setting, kind, count):
     computation.coordinator_gone()
     shutil.rmtree(computation.ckptdir)
 
+
+def together(setting):
+    """Processes that pass a token round through pipes and have some memory: the longest time that it has not come round."""
+    size = 1024 if 1024 in setting.sizes else setting.sizes[0]
+    name = f"50 processes, {size} MiB in all"
+    if not setting.fits(name, size):
+        return
+    ring = Watcher(setting, "together", "many", "processes", 50, size, options=["--no-incremental"])
+    found = ring.checkpoints(setting.rounds)
+    ring.end()
+    pause_row(setting, name, 20, found)
+    setting.report.row(f"durable, {name}", statistics.median(record["duration_ms"] for _, record in found), "ms")

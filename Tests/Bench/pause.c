@@ -1,56 +1,40 @@
-// pause MEGABYTES PERCENT [KIND]: fills so much memory (contents.h; random), prints READY, then writes to PERCENT of its
-// pages each second, in random order, and looks at the clock all the time. To each line on stdin it answers "LONGEST", the
-// answer's number (from 1 on), the longest time that it has not run since the last answer, how often it has looked at the clock
-// since, and how long that is. Times in ns.
+// pause MEGABYTES PERCENT [KIND [PAGES [THREADS]]]: fills so much memory (contents.h; random) in pages of that size (huge, small;
+// any), prints READY, then writes to PERCENT of its 4 KiB pages each second, in random order, and looks at the clock all the
+// time (bench.h), beside so many threads that sleep, less one (1).
+#include "bench.h"
 #include "contents.h"
 
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <pthread.h>
 #include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
 
-static int64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+static uint64_t *fill(size_t size, const char *kind, const char *pages) {
+    uint64_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bench_need(memory != MAP_FAILED, "mmap");
+    if (strcmp(pages, "any") != 0)
+        bench_need(madvise(memory, size, strcmp(pages, "huge") == 0 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) == 0, pages);
+    bench_need(contents_fill(memory, size, kind) == 0, kind);
+    return memory;
 }
 
-int main(int argc, char **argv) {
-    size_t size = (size_t)(argc > 1 ? atol(argv[1]) : 64) << 20, pages = size / 4096;
-    double per_second = argc > 2 ? atof(argv[2]) / 100 * (double)pages : 0;
-    uint64_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        return 1;
-    if (contents_fill(memory, size, argc > 3 ? argv[3] : "random") != 0)
-        return 2;
-    uint64_t random = 1;
-    fcntl(0, F_SETFL, fcntl(0, F_GETFL) | O_NONBLOCK);
-    puts("READY");
-    fflush(stdout);
-    double due = 0;
-    int answers = 0;
-    int64_t longest = 0, looked = 0, looks = 0, since = now();
-    for (int64_t last = since;; looks++) {
-        int64_t time = now(), gap = time - last;
-        longest = gap > longest ? gap : longest;
-        due += (double)gap / 1e9 * per_second;
-        for (last = time; due >= 1 && now() - time < 100000; due--) {
+static void start_sleepers(int count) {
+    pthread_t thread;
+    while (count-- > 0)
+        bench_need(pthread_create(&thread, NULL, bench_rest, NULL) == 0, "thread");
+}
+
+int main(int count, char **words) {
+    size_t size = (size_t)(count > 1 ? atol(words[1]) : 64) << 20, pages = size / 4096;
+    double per_second = count > 2 ? atof(words[2]) / 100 * (double)pages : 0, due = 0;
+    uint64_t *memory = fill(size, count > 3 ? words[3] : "random", count > 4 ? words[4] : "any"), random = 1;
+    struct bench_gaps gaps;
+    start_sleepers(count > 5 ? atoi(words[5]) - 1 : 0);
+    bench_ready();
+    for (bench_gaps_begin(&gaps);; bench_gaps_answer(&gaps)) {
+        due += (double)bench_gaps_look(&gaps) / 1e9 * per_second;
+        for (; due >= 1 && bench_now(CLOCK_MONOTONIC) - gaps.last < 100000; due--) {
             random = random * 6364136223846793005u + 1442695040888963407u;
             memory[(random >> 20) % pages * 512]++;
         }
         due = due > 1000 ? 1000 : due; // what it missed while it did not run is not made up for
-        char line[64];
-        if (time - looked < 10000000)
-            continue;
-        looked = time;
-        if (read(0, line, sizeof line) > 0) {
-            printf("LONGEST %d %lld %lld %lld\n", ++answers, (long long)longest, (long long)looks,
-                   (long long)(time - since));
-            fflush(stdout);
-            longest = looks = 0;
-            since = last = now();
-        }
     }
 }

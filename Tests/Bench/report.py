@@ -77,6 +77,10 @@ class Report:
         self.rows.append(Row(what, value, unit, **more))
         self.show(self.rows[-1].cells())
 
+    def skip(self, what, why):
+        """What was not measured, and why."""
+        self.row(what, None, "", note=f"skipped: {why}")
+
     def json(self):
         return json.dumps({**self.machine, "rows": [row.facts() for row in self.rows]}, indent=1) + "\n"
 

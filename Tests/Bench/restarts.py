@@ -13,7 +13,7 @@ def cached(path):
 
 
 def restarts(setting):
-    for size in setting.sizes:
+    for size in setting.fitting("restart"):
         computation = setting.computation(f"restart{size}", "gaps", size)
         computation.checkpoint(300)
         computation.kill9(60)

@@ -1,6 +1,7 @@
 """What the sections of a benchmark share: where they work, how often they measure, how programs are run."""
 
 import os
+import shutil
 import statistics
 import subprocess
 import time
@@ -24,6 +25,20 @@ class Setting:
             subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-pthread", "-I", PROTOCOL, "-o", self.program(name),
                             os.path.join(HERE, name + ".c")], check=True)
 
+    def fits(self, what, size):
+        """Whether machine and disk have room for a program of `size` MiB and what saving and restoring it takes: its memory
+        once more (copied pages, or the image in the page cache), two images beside the one that is made. Else a row says why."""
+        memory, disk = available_memory(), shutil.disk_usage(self.folder).free >> 20
+        for name, has, needs in (("memory", memory, 2 * size + 1024), ("disk", disk, 3 * size + 1024)):
+            if has < needs:
+                self.report.skip(f"{what}, {size} MiB", f"{name}: {needs} MiB are needed, {has} are free")
+                return False
+        return True
+
+    def fitting(self, what):
+        """The sizes that there is room for."""
+        return [size for size in self.sizes if self.fits(what, size)]
+
     def program(self, name):
         return os.path.join(self.folder, name)
 
@@ -45,6 +60,44 @@ class Setting:
         return statistics.median(
             float(subprocess.run([self.program("limits"), *map(str, words)], capture_output=True, text=True,
                                  check=True).stdout) for _ in range(self.rounds))
+
+
+def available_memory():
+    """MiB."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable:")) >> 10
+
+
+class Watcher:
+    """A program that looks at the clock all the time (bench.h): it measures by itself the longest time that it has not run."""
+
+    def __init__(self, setting, name, *words, **more):
+        self.computation = setting.computation(name, *words, stdin=subprocess.PIPE, **more)
+        self.answers = 0
+
+    def ask(self):
+        """Since the last question: the longest time without running, in ms, and the mean ns from look to look."""
+        self.answers += 1
+        answer = f"LONGEST {self.answers} "
+        self.computation.process.stdin.write(b"x\n")
+        self.computation.process.stdin.flush()
+        line = self.computation.expect(lambda line: line.startswith(answer), 60, answer)
+        longest, looks, took = map(int, line.split()[2:])
+        return longest / 1e6, took / max(looks, 1)
+
+    def checkpoints(self, rounds):
+        """For each the pause in ms, and the record."""
+        found = []
+        for _ in range(rounds):
+            self.ask()
+            record = self.computation.checkpoint(300)
+            found.append((self.ask()[0], record))
+        return found
+
+    def end(self):
+        self.computation.kill9(60)
+        self.computation.coordinator_gone()
+        shutil.rmtree(self.computation.ckptdir)
 
 
 def launch_words(computation):

@@ -1,36 +1,19 @@
 // workers N SOCKET DIRECTORY: N workers of one computation, simulated: each is a connection that speaks the protocol, nothing
 // more. Prints READY when all are welcome. At the first checkpoint prints "BARRIER" and the ns from the first report of the
 // stage "quiesced" until the last one has its GO; then one worker gives the checkpoint up, and all end.
+#include "bench.h"
 #include "swiftcp_protocol.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
-#include <unistd.h>
-
-static long long now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1000000000ll + time.tv_nsec;
-}
-
-static void need(int good, const char *what) {
-    if (good)
-        return;
-    perror(what);
-    exit(1);
-}
 
 static void transfer(int link, void *bytes, size_t length, ssize_t (*call)(int, void *, size_t)) {
     for (size_t done = 0; done < length;) {
         ssize_t moved = call(link, (char *)bytes + done, length - done);
-        need(moved > 0, "the connection to the coordinator");
+        bench_need(moved > 0, "the connection to the coordinator");
         done += (size_t)moved;
     }
 }
@@ -51,7 +34,8 @@ static const void *await_message(int link, uint16_t type) {
     struct scp_frame frame;
     do {
         transfer(link, &frame, sizeof frame, read);
-        need(frame.length >= sizeof frame && frame.length - sizeof frame <= sizeof payload, "length of a message");
+        bench_need(frame.length >= sizeof frame && frame.length - sizeof frame <= sizeof payload,
+                   "length of a message");
         transfer(link, payload, frame.length - sizeof frame, read);
     } while (frame.type != type);
     return payload;
@@ -61,10 +45,10 @@ static int join(const char *socket_path, const char *directory, uint32_t pid) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct scp_hello hello = {.own_pid = pid, .own_ppid = 1, .name = "simulated", .computation = "simulated"};
     int link = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    need(link >= 0, "socket");
+    bench_need(link >= 0, "socket");
     snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
     snprintf(hello.checkpoint_directory, sizeof hello.checkpoint_directory, "%s", directory);
-    need(connect(link, (struct sockaddr *)&address, sizeof address) == 0, socket_path);
+    bench_need(connect(link, (struct sockaddr *)&address, sizeof address) == 0, socket_path);
     send_message(link, SCP_MESSAGE_HELLO, &hello, sizeof hello);
     await_message(link, SCP_MESSAGE_WELCOME);
     return link;
@@ -81,23 +65,22 @@ static void pass(const int *links, int workers, uint32_t stage, uint32_t generat
 
 int main(int count, char **words) {
     struct rlimit limit;
-    need(count == 4, "usage: workers N SOCKET DIRECTORY");
-    need(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+    bench_need(count == 4, "usage: workers N SOCKET DIRECTORY");
+    bench_need(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
     limit.rlim_cur = limit.rlim_max;
-    need(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
+    bench_need(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
     int workers = atoi(words[1]), *links = calloc((size_t)workers, sizeof *links);
-    need(links != NULL, "calloc");
+    bench_need(links != NULL, "calloc");
     for (int i = 0; i < workers; i++)
         links[i] = join(words[2], words[3], (uint32_t)i + 10);
-    puts("READY");
-    fflush(stdout);
+    bench_ready();
     uint32_t generation = 0;
     for (int i = 0; i < workers; i++)
         generation = ((const struct scp_checkpoint_order *)await_message(links[i], SCP_MESSAGE_CHECKPOINT))->generation;
     pass(links, workers, SCP_STAGE_RUNNING, generation); // all are prepared
-    long long began = now();
+    int64_t began = bench_now(CLOCK_MONOTONIC);
     pass(links, workers, SCP_STAGE_QUIESCED, generation);
-    printf("BARRIER %lld\n", now() - began);
+    printf("BARRIER %lld\n", (long long)(bench_now(CLOCK_MONOTONIC) - began));
     fflush(stdout);
     struct scp_text failure = {.error = ECANCELED, .generation = generation, .text = "this worker is simulated"};
     send_message(links[0], SCP_MESSAGE_FAILED, &failure, sizeof failure);

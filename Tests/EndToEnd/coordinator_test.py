@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 
@@ -362,63 +361,3 @@ def keys_at_a_terminal(folder):
     screen.type("echo status $?")
     see("\nstatus 0")
     screen.close()
-
-
-# Sixty-four megabytes that are no zeros, and time for a line to be shown.
-LARGE = "import os, sys, time; memory = os.urandom(64 << 20); print('READY', flush=True); time.sleep(600)"
-BAR = re.compile(r"\[#*-*\] +\d+ %  [\d.]+ k?M?B of [\d.]+ MB")
-
-
-def checkpoint_at_a_terminal(computation, *options, variables=None):
-    """Everything that swiftcp_command --checkpoint shows on a terminal of its own."""
-    master, slave = os.openpty()
-    process = subprocess.Popen(
-        [build.tool("command"), "--coordinator", computation.address, *options, "--checkpoint"],
-        env=dict(computation.environment, TERM="xterm", **(variables or {})), stdin=slave, stdout=slave, stderr=slave)
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(master, 4096)
-        except OSError:  # the terminal has no other end any more
-            break
-    os.close(master)
-    check_equal(process.wait(60), 0, f"exit status; the terminal shows {shown[-500:]!r}")
-    return shown.decode()
-
-
-@suite.case(limit=240)
-def progress_is_shown_on_a_terminal_alone(folder):
-    computation = Computation(folder)
-    computation.launch(["/usr/bin/python3", "-c", LARGE], options=["--io-limit", "30", "--no-incremental"])
-    computation.ready(60)
-    shown = checkpoint_at_a_terminal(computation, variables={"NO_COLOR": "1"})
-    check(BAR.search(shown), f"no progress on the terminal: {shown[-500:]!r}")
-    check("\x1b" not in shown, f"colour in spite of NO_COLOR: {shown[-500:]!r}")
-    check(shown.split("\r")[-2].strip().startswith("generation 1"), f"the last line is no answer: {shown[-300:]!r}")
-    coloured = checkpoint_at_a_terminal(computation)
-    check("\x1b[32m" in coloured, f"no colour on a terminal: {coloured[-500:]!r}")
-    quiet = checkpoint_at_a_terminal(computation, "--quiet")
-    check("%" not in quiet, f"progress in spite of --quiet: {quiet[-500:]!r}")
-    done = computation.command("--checkpoint", limit=120)
-    check_equal((done.returncode, done.stderr), (0, ""), "exit status and stderr where that is no terminal")
-
-
-@suite.case(limit=240)
-def status_tells_how_far_a_checkpoint_is(folder):
-    computation = Computation(folder)
-    computation.launch(["/usr/bin/python3", "-c", LARGE], options=["--io-limit", "30"])
-    computation.ready(60)
-    check("progress" not in computation.status()["computations"][0], "progress without a checkpoint")
-    started = computation.command("--checkpoint", "--no-wait")
-    check_equal(started.returncode, 0, f"exit status of --no-wait: {started.stderr}")
-    seen = []
-
-    def under_way():
-        progress = computation.status()["computations"][0].get("progress")
-        seen.append(progress["bytes_written"] if progress else 0)
-        return 0 < seen[-1] < progress["bytes_expected"] if progress else False
-
-    wait_for(under_way, 60, "a checkpoint under way in the status", interval=0.02)
-    check(seen == sorted(seen), f"bytes written go back: {seen}")
-    wait_for(lambda: computation.status()["last_checkpoint"], 120, "its end", interval=0.1)

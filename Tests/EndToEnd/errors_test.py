@@ -14,7 +14,7 @@ from harness.build import compile_c, tool
 from harness.case import Suite
 from harness.computation import Computation, restart_options
 from harness.errors import Failed, Skipped, check, check_equal
-from harness.imagefile import CPU_FEATURES, FORMAT_VERSION, METADATA_OFFSET, ImageFile
+from harness.imagefile import CPU_FEATURES, FORMAT_VERSION, ImageFile
 from harness.waiting import wait_for
 from workloads_test import compile_workload
 
@@ -239,6 +239,12 @@ def killed_with_image(folder):
     return computation, computation.image()
 
 
+def killed_and_copied(folder):
+    """The same with a copy of the image in memory, to be damaged, and a path to write it to."""
+    computation, image = killed_with_image(folder)
+    return computation, ImageFile(image), os.path.join(folder, "damaged.swiftcp")
+
+
 def comes_back(computation):
     """The undamaged image still restores."""
     computation.restart()
@@ -299,11 +305,8 @@ def check_refused_or_right(computation, image):
 
 @suite.case(limit=240)
 def one_bit_is_flipped(folder):
-    computation, image = killed_with_image(folder)
-    original = ImageFile(image)
-    target = os.path.join(folder, "flipped.swiftcp")
-    length = len(original.bytes)
-    start = struct.unpack_from("<Q", original.bytes, original.header + METADATA_OFFSET)[0]
+    computation, original, target = killed_and_copied(folder)
+    length, start = len(original.bytes), original.metadata
     places = ([random.randrange(length) for _ in range(120)] + [random.randrange(4096) for _ in range(60)]
               + [random.randrange(start, length) for _ in range(120)])
     for number, place in enumerate(places):
@@ -323,11 +326,8 @@ def one_bit_is_flipped(folder):
 @suite.case(limit=120)
 def a_wrong_page_is_told_whether_the_restart_needs_it_or_not(folder):
     """Most of a small program's image are pages of libraries, which a restart takes from their files."""
-    computation, image = killed_with_image(folder)
-    damaged = ImageFile(image)
-    target = os.path.join(folder, "damaged.swiftcp")
-    metadata = struct.unpack_from("<Q", damaged.bytes, damaged.header + METADATA_OFFSET)[0]
-    for number, place in enumerate(range(4096 + 7, metadata, (metadata - 4096) // 8)):
+    computation, damaged, target = killed_and_copied(folder)
+    for number, place in enumerate(range(4096 + 7, damaged.metadata, (damaged.metadata - 4096) // 8)):
         damaged.bytes[place] ^= 4
         damaged.write(target)
         damaged.bytes[place] ^= 4
@@ -335,15 +335,36 @@ def a_wrong_page_is_told_whether_the_restart_needs_it_or_not(folder):
     comes_back(computation)
 
 
+def damage_every_page(image, target):
+    for place in range(4096, image.metadata, 4096):
+        image.bytes[place] ^= 4
+    image.write(target)
+
+
+# What a restart would cut back to its first line.
+LOG = "import time; log = open('log', 'w'); print('one', file=log, flush=True); print('READY', flush=True); time.sleep(600)"
+
+
+@suite.case()
+def a_wrong_page_is_told_before_a_file_is_cut_back(folder):
+    computation = Computation(folder)
+    computation.launch(["/usr/bin/python3", "-c", LOG])
+    computation.ready()
+    computation.checkpoint()
+    computation.kill9()
+    path, target = os.path.join(computation.work, "log"), os.path.join(folder, "damaged.swiftcp")
+    with open(path, "a", encoding="ascii") as log:
+        log.write("two\n")
+    damage_every_page(ImageFile(computation.image()), target)
+    check_error(restart(computation, target, "--restore", "eager"), 4, [], "restart")
+    with open(path, encoding="ascii") as log:
+        check_equal(log.read(), "one\ntwo\n", "the file that the program had open")
+
+
 @suite.case(limit=120)
 def a_lazy_restart_ends_with_4_when_a_block_is_wrong(folder):
-    computation, image = killed_with_image(folder)
-    damaged = ImageFile(image)
-    target = os.path.join(folder, "damaged.swiftcp")
-    metadata = struct.unpack_from("<Q", damaged.bytes, damaged.header + METADATA_OFFSET)[0]
-    for place in range(4096, metadata, 4096):
-        damaged.bytes[place] ^= 4
-    damaged.write(target)
+    computation, damaged, target = killed_and_copied(folder)
+    damage_every_page(damaged, target)
     done = restart(computation, target, "--restore", "lazy")
     check_error(done, 4, [], "restart")
     comes_back(computation)
@@ -351,11 +372,9 @@ def a_lazy_restart_ends_with_4_when_a_block_is_wrong(folder):
 
 @suite.case()
 def image_of_another_format_version(folder):
-    computation, image = killed_with_image(folder)
-    changed = ImageFile(image)
+    computation, changed, target = killed_and_copied(folder)
     changed.set32(FORMAT_VERSION, changed.get32(FORMAT_VERSION) + 1)
     changed.seal()
-    target = os.path.join(folder, "version.swiftcp")
     changed.write(target)
     check_error(restart(computation, target), 4, ["version"], "restart")
     check_error(verify(target), 4, ["version"], "image")
@@ -364,15 +383,14 @@ def image_of_another_format_version(folder):
 
 @suite.case()
 def image_needs_a_processor_feature_that_is_missing(folder):
-    computation, image = killed_with_image(folder)
-    changed = ImageFile(image)
+    computation, changed, target = killed_and_copied(folder)
+    before = bytes(changed.bytes)
     # amx_tile, amx_int8, amx_bf16, amx_fp16 and cmpccxadd: whichever this processor lacks.
     changed.set32(CPU_FEATURES + 4 * 4, changed.get32(CPU_FEATURES + 4 * 4) | 1 << 22 | 1 << 24 | 1 << 25)
     changed.set32(CPU_FEATURES + 4 * 5, changed.get32(CPU_FEATURES + 4 * 5) | 1 << 7 | 1 << 21)
-    if changed.bytes == ImageFile(image).bytes:
+    if changed.bytes == before:
         raise Skipped("this processor has every feature that the test could ask for")
     changed.seal()
-    target = os.path.join(folder, "features.swiftcp")
     changed.write(target)
     check_equal(verify(target).returncode, 0, "verify of an image that needs more than this processor")
     check_error(restart(computation, target), (1, 4), ["processor", "amx"], "restart")

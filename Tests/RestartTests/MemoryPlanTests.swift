@@ -140,7 +140,7 @@ struct MemoryPlanTests {
     @Test("Damage in lazily mapped memory is found")
     func damage() throws {
         let fixture = try Fixture(.small())
-        var sound = LazyVerifier([fixture.image], blocks: [[0, 1, 2]])
+        var sound = BlockVerifier([fixture.image], blocks: [[0, 1, 2]])
         while !sound.isDone { try sound.step() }
         let descriptor = open(fixture.path, O_RDWR)
         defer { close(descriptor) }
@@ -149,7 +149,7 @@ struct MemoryPlanTests {
         try #require(pread(descriptor, &byte, 1, place) == 1)
         byte ^= 4
         try #require(pwrite(descriptor, &byte, 1, place) == 1)
-        var damaged = LazyVerifier([fixture.image], blocks: [[0, 1, 2]])
+        var damaged = BlockVerifier([fixture.image], blocks: [[0, 1, 2]])
         let error = #expect(throws: ImageError.self) { try damaged.step() }
         #expect(error?.kind == .damaged && error?.text.contains("601000") == true)
         #expect(damaged.isDone)

@@ -36,7 +36,7 @@ struct PlanTests {
         }
         let threads = table(file.bytes, plan.threads, as: scp_plan_thread.self)
         #expect(threads.map(\.tid) == [1235, 1236, 1234])
-        #expect(table(file.bytes, plan.descriptors, as: Int32.self) == [-1, -1, -1, -1, -1])
+        #expect(table(file.bytes, plan.descriptors, as: Int32.self) == [-1, -1, -1, -1, -1, -1])
         #expect(table(file.bytes, plan.on_exec, as: Int32.self) == [3, 9])
         let arrival = try #require(table(file.bytes, plan.arrival, as: scp_arrival.self).first)
         #expect(arrival.user_threads == 2)

@@ -31,6 +31,18 @@ struct ProgressLineTests {
         #expect(text.hasPrefix("[\u{1b}[32m############\u{1b}[0m------------]  50 %"))
     }
 
+    @Test(
+        "A narrow terminal gets what fits: a line that has wrapped cannot be taken away",
+        arguments: [
+            (74, "[############------------]  50 %  2.0 GB of 4.0 GB  500.0 MB/s  4.0 s left"),
+            (73, "[############------------]  50 %  2.0 GB of 4.0 GB  500.0 MB/s"),
+            (50, "[############------------]  50 %  2.0 GB of 4.0 GB"),
+            (32, "[############------------]  50 %"), (31, " 50 %"), (5, " 50 %"), (4, ""), (0, ""),
+        ])
+    func narrow(columns: Int, expected: String) {
+        #expect(ProgressLine.text(2_000_000_000, of: 4_000_000_000, perSecond: 500e6, columns: columns) == expected)
+    }
+
     @Test("Where stderr is no terminal, or notes are silenced, there is no line")
     func silent() {
         #expect(ProgressLine(quietness: 1) == nil)

@@ -55,7 +55,7 @@ int crestart_plan_change(int plan, uint64_t offset, const void *bytes, size_t le
 // What one process of the set needs beside its plan. Descriptors are swiftcp_restart's.
 struct crestart_process {
     const char *directory; // working directory of the program
-    int32_t plan, image, status, go, executable; // executable -1 = none
+    int32_t plan, image, status, go, executable, progress; // executable, progress -1 = none
     const int32_t *objects; // descriptors that regions are mapped from
     uint32_t object_count;
     uint64_t numbers_offset; // of the plan's table of descriptors, for the numbers after placing

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define SCP_PLAN_VERSION 4u
+#define SCP_PLAN_VERSION 5u
 #define SCP_PLAN_MAGIC 0x014e414c50504353ull /* "SCPPLAN\1" */
 
 enum scp_plan_flag {
@@ -26,7 +26,8 @@ enum scp_plan_descriptor {
     SCP_PLAN_DESCRIPTOR_EXECUTABLE = 3, // for /proc/self/exe; -1 = none
     SCP_PLAN_DESCRIPTOR_GO =
         4, // read end of the pipe that lets all processes of the set run (scp_arrival.go_descriptor)
-    SCP_PLAN_DESCRIPTOR_OBJECTS = 5, // the first of those that regions are mapped from
+    SCP_PLAN_DESCRIPTOR_PROGRESS = 5, // a struct scp_plan_progress; -1 = nobody looks
+    SCP_PLAN_DESCRIPTOR_OBJECTS = 6, // the first of those that regions are mapped from
 };
 
 struct scp_plan_table {
@@ -109,6 +110,13 @@ struct scp_plan_piece {
     uint16_t file; // 0 = the image, n = ancestor n - 1
 };
 _Static_assert(sizeof(struct scp_plan_piece) == 40, "piece crosses a process");
+
+// Memory that swiftcp_restart shares with the restorers while they fill, if it shows how far they are. Of pieces with
+// GIVE_BACK one half has been counted when they were unpacked.
+struct scp_plan_progress {
+    uint64_t done; // bytes of pieces read, by all together; atomic
+};
+_Static_assert(sizeof(struct scp_plan_progress) == 8, "progress crosses a process");
 
 // Shared memory that several regions may show.
 struct scp_plan_object {

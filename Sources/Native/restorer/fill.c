@@ -23,6 +23,7 @@
 struct filling {
     struct restorer *restorer;
     int direct[SCP_ANCESTORS_MAXIMUM + 1]; // of each image: to be read past the page cache; -1 = not
+    struct scp_plan_progress *progress; // NULL = nobody looks
     uint64_t next; // piece that nobody has taken yet; atomic
     uint32_t tids[HELPERS_MAXIMUM]; // cleared by the kernel when a helper has ended
 };
@@ -72,6 +73,12 @@ static void make_ready(struct restorer *restorer, const struct scp_plan_region *
         call(madvise, address, length, POPULATE_WRITE);
 }
 
+static void tell_progress(struct filling *filling, const struct scp_plan_piece *piece, uint64_t length) {
+    uint64_t bytes = piece->options & SCP_PLAN_GIVE_BACK ? length / 2 : length;
+    if (filling->progress)
+        __atomic_fetch_add(&filling->progress->done, bytes, __ATOMIC_RELAXED);
+}
+
 static void fill_run(struct filling *filling, const struct scp_plan_region *region, const struct scp_plan_piece *first,
                      const struct scp_plan_piece *end, uint64_t length) {
     make_ready(filling->restorer, region, first->address, length);
@@ -82,6 +89,7 @@ static void fill_run(struct filling *filling, const struct scp_plan_region *regi
     if (first->options & SCP_PLAN_GIVE_BACK)
         call(fallocate, restorer_plan_image(filling->restorer->plan, first->file),
              FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, first->offset, length);
+    tell_progress(filling, first, length);
 }
 
 // ---- all pieces --------------------------------------------------------------------------------------------------------
@@ -187,8 +195,20 @@ static int open_direct(struct restorer *restorer, uint32_t file) {
     return (int)call(openat, AT_FDCWD, path, O_RDONLY | O_DIRECT | O_CLOEXEC, 0);
 }
 
+static struct scp_plan_progress *map_progress(const struct scp_plan *plan) {
+    int memory = restorer_plan_descriptor(plan, SCP_PLAN_DESCRIPTOR_PROGRESS);
+    long page = memory < 0 ? -EBADF : call(mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    return page < 0 && page > -4096 ? NULL : (struct scp_plan_progress *)page;
+}
+
+static void close_direct(const struct filling *filling) {
+    for (uint32_t file = 0; file <= filling->restorer->plan->ancestor_count; file++)
+        if (filling->direct[file] >= 0)
+            call(close, filling->direct[file]);
+}
+
 void restorer_fill(struct restorer *restorer) {
-    struct filling filling = {.restorer = restorer};
+    struct filling filling = {.restorer = restorer, .progress = map_progress(restorer->plan)};
     for (uint32_t file = 0; file <= restorer->plan->ancestor_count; file++)
         filling.direct[file] = open_direct(restorer, file);
     uint32_t wanted = helpers_wanted(restorer->plan), started = 0;
@@ -204,7 +224,7 @@ void restorer_fill(struct restorer *restorer) {
         await_helper(&filling.tids[i]);
     if (has_stacks)
         call(munmap, stacks, (long)wanted * HELPER_STACK);
-    for (uint32_t file = 0; file <= restorer->plan->ancestor_count; file++)
-        if (filling.direct[file] >= 0)
-            call(close, filling.direct[file]);
+    if (filling.progress)
+        call(munmap, filling.progress, PAGE);
+    close_direct(&filling);
 }

@@ -24,6 +24,15 @@ struct scp_object *scp_object_at(const struct scp_descriptor_work *work, uint32_
     return scp_vector_at(&work->checkpoint->objects, object);
 }
 
+int scp_object_keep(struct scp_descriptor_work *work, uint32_t object, int64_t blob) {
+    if (blob < 0)
+        return scp_refuse(work, object, (int)-blob, "could not be copied to the image");
+    struct scp_object *record = scp_object_at(work, object);
+    record->blob = (uint32_t)blob;
+    record->flags |= SCP_OBJECT_HAS_CONTENT;
+    return 0;
+}
+
 const char *scp_string_at(const struct scp_checkpoint *checkpoint, uint32_t offset) {
     return offset < checkpoint->strings.count ? (const char *)checkpoint->strings.base + offset : "";
 }

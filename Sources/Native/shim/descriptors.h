@@ -80,6 +80,8 @@ void scp_find_holder(struct scp_descriptor_work *work, const struct scp_entry *e
 
 // ---- descriptors.c ---------------------------------------------------------------------------------------------------
 struct scp_object *scp_object_at(const struct scp_descriptor_work *work, uint32_t object);
+// The blob of this number has the object's content. -errno for a number: it could not be copied, and is refused.
+int scp_object_keep(struct scp_descriptor_work *work, uint32_t object, int64_t blob);
 const char *scp_string_at(const struct scp_checkpoint *checkpoint, uint32_t offset);
 // A descriptor of the object in the checkpoint thread's table, or -errno; scp_object_return gives it back.
 int scp_object_borrow(struct scp_descriptor_work *work, uint32_t object);

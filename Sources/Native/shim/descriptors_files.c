@@ -106,12 +106,7 @@ int scp_take_content(struct scp_descriptor_work *work, struct scp_source *source
         blob = scp_blob_end(work->checkpoint);
     if (opened)
         scp_call(SYS_close, descriptor);
-    if (result < 0 || blob < 0)
-        return scp_refuse(work, source->object, result < 0 ? -result : (int)-blob, "could not be copied to the image");
-    struct scp_object *object = scp_object_at(work, source->object);
-    object->blob = (uint32_t)blob;
-    object->flags |= SCP_OBJECT_HAS_CONTENT;
-    return 0;
+    return scp_object_keep(work, source->object, result < 0 ? result : blob);
 }
 
 // ---- regular files -----------------------------------------------------------------------------------------------------------

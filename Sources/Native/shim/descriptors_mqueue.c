@@ -175,12 +175,7 @@ static int keep_messages(struct scp_descriptor_work *work, struct scp_source *so
     int result = blob < 0 ? (int)blob : scp_blob_append(work->checkpoint, messages->bytes, messages->used);
     if (result == 0)
         blob = scp_blob_end(work->checkpoint);
-    if (result < 0 || blob < 0)
-        return scp_refuse(work, source->object, result < 0 ? -result : (int)-blob, "could not be copied to the image");
-    struct scp_object *object = scp_object_at(work, source->object);
-    object->blob = (uint32_t)blob;
-    object->flags |= SCP_OBJECT_HAS_CONTENT;
-    return 0;
+    return scp_object_keep(work, source->object, result < 0 ? result : blob);
 }
 
 static int save_through(struct scp_descriptor_work *work, struct scp_source *source, int queue,

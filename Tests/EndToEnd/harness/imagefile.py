@@ -41,11 +41,15 @@ class ImageFile:
     def get32(self, offset):
         return struct.unpack_from("<I", self.bytes, self.header + offset)[0]
 
+    @property
+    def metadata(self):
+        """Where the metadata begins; before it stands the memory."""
+        return struct.unpack_from("<Q", self.bytes, self.header + METADATA_OFFSET)[0]
+
     def chunks(self):
         """Where each struct scp_chunk of a compressed image stands."""
-        start = struct.unpack_from("<Q", self.bytes, self.header + METADATA_OFFSET)[0]
         head = struct.pack("<I", CHUNK_TYPE) + NOTE_CHUNKS
-        place = self.bytes.find(head, start)
+        place = self.bytes.find(head, self.metadata)
         if place < 0:
             return []
         length, first = struct.unpack_from("<I", self.bytes, place - 4)[0], place + len(head)
@@ -58,9 +62,8 @@ class ImageFile:
 
     def seal(self):
         """Makes the metadata's checksum right for what stands there now."""
-        start = struct.unpack_from("<Q", self.bytes, self.header + METADATA_OFFSET)[0]
         struct.pack_into("<Q", self.bytes, self.header + METADATA_CHECKSUM, 0)
-        checksum = xxh3(self.bytes[start:], xxh3(self.bytes[:4096], 0))
+        checksum = xxh3(self.bytes[self.metadata:], xxh3(self.bytes[:4096], 0))
         struct.pack_into("<Q", self.bytes, self.header + METADATA_CHECKSUM, checksum)
 
     def write(self, path):

@@ -1,6 +1,9 @@
 """What a program prints, gathered while it runs."""
 
+import fcntl
 import os
+import struct
+import termios
 import threading
 
 from .waiting import wait_for
@@ -18,14 +21,27 @@ class Output:
     def pipe(self):
         """Makes a pipe whose content is gathered, and returns its write end, which the caller closes."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
+        self._gather(reading)
+        return writing
+
+    def pseudo_terminal(self, columns=80):
+        """The same with a terminal that nobody controls: returns its slave."""
+        master, slave = os.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+        self._gather(master)
+        return slave
+
+    def _gather(self, reading):
         thread = threading.Thread(target=self._read, args=(reading,), daemon=True)
         thread.start()
         self._threads.append(thread)
-        return writing
 
     def _read(self, descriptor):
         while True:
-            data = os.read(descriptor, 65536)
+            try:
+                data = os.read(descriptor, 65536)
+            except OSError:  # a terminal has no other end any more
+                data = b""
             if not data:
                 os.close(descriptor)
                 return

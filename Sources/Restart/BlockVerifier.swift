@@ -1,9 +1,9 @@
 import CSwiftCP
 import ImageFormat
 
-/// Compares the checksums of memory that no restorer reads: what was mapped from the images, while the program already
-/// runs; and before that what the program gets from elsewhere.
-struct LazyVerifier {
+/// Compares the checksums of blocks that no restorer reads: before anything is changed, of those that the program gets from
+/// elsewhere; while it already runs, of those that were mapped from the images.
+struct BlockVerifier {
     private let images: [Image]
     private let readers: [ContentReader]
     private var rest: ArraySlice<(image: Int, block: Int)>
