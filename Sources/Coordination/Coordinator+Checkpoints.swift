@@ -88,7 +88,9 @@ extension Coordinator {
     mutating func joinCheckpoint(_ id: String, _ worker: Worker) {
         switch computations[id]?.checkpoint?.phase {
         case .gathering: gather(id)
-        case .stage(.quiesced): order(id, worker)
+        case .stage(.quiesced):
+            order(id, worker)
+            expectStops(id)
         default: break
         }
     }

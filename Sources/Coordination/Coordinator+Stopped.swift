@@ -38,10 +38,11 @@ extension Coordinator {
         guard let checkpoint = computations[id]?.checkpoint, case .stage(let stage) = checkpoint.phase else { return }
         let late = checkpoint.members.values.filter { $0.reached < stage }.map(\.worker.pid)
         let pids = late.filter { $0 > 0 && checkpoint.stoppedBy[$0] == nil }
+        guard !pids.isEmpty else { return }  // until another stage begins, or somebody joins
         let pace = min(checkpoint.stopPace * 2, 2)
         computations[id]?.checkpoint?.stopPace = pace
         computations[id]?.checkpoint?.nextStopLook = now.monotonic.advanced(seconds: pace)
-        if !pids.isEmpty { beginDisk(.findStopped(pids), for: id) }
+        beginDisk(.findStopped(pids), for: id)
     }
 
     private mutating func stopped(_ id: String, _ pids: [Int32]) {

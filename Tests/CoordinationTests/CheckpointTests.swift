@@ -294,24 +294,6 @@ struct CheckpointTests {
         _ = other
     }
 
-    @Test("A stopped process is told of at once; automatic checkpoints just leave it out")
-    func stoppedProcess() {
-        var rig = Rig { $0.interval = 5 }
-        let worker = rig.worker(10)
-        _ = rig.worker(11)
-        rig.stopped = [10]
-        let reply = rig.answer(Request(.checkpoint))
-        #expect(reply?.error?.contains("process 10 (counter) is stopped") == true)
-        #expect(reply?.error?.contains("11") == false)
-        _ = rig.takeAll(worker)
-        rig.pass(60)
-        #expect(rig.takeAll(worker).isEmpty)
-        #expect(rig.coordinator.living.first?.last?.error?.contains("is stopped") == true, "of the request, no other")
-        rig.stopped = []
-        rig.pass(6)
-        #expect(rig.takeOrder(worker) != nil)
-    }
-
     @Test("Two thousand workers", .timeLimit(.minutes(1)))
     func manyWorkers() {
         var rig = Rig()

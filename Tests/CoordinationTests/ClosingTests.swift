@@ -144,7 +144,6 @@ struct ClosingTests {
     func withoutLibrary() {
         let kinds: [(Stray.Obstacle?, String, Double)] = [
             (.staticallyLinked, "statically linked", 1), (.otherUser, "another user", 1),
-            (.stopped, "it is stopped", 1),
             (nil, "statically linked, setuid or started with a cleaned environment", 2),
         ]
         for (obstacle, words, limit) in kinds {

@@ -25,6 +25,10 @@ struct Rig {
     var measures: [UInt64] = []
     /// Processes that are stopped.
     var stopped: Set<Int32> = []
+    /// The errno value with which leading them is refused.
+    var leadError: Int32?
+    /// Who is led, of each computation.
+    private(set) var led: [String: [Int32]] = [:]
     /// What looks through /proc find, used up in order; then nobody.
     var scans: [[Stray]] = []
     /// Processes whose program will never connect.
@@ -74,6 +78,7 @@ struct Rig {
         case .disk(let token, let operation): feed(.disk(token, answer(operation)))
         case .watch(let pid): watched.insert(pid)
         case .destroy(let pid): destroyed.append(pid)
+        case .letGo(let id): led[id] = nil
         case .log: break
         case .exit(let status): exitStatus = status
         }
@@ -92,6 +97,10 @@ struct Rig {
             outcome = .prepared(folder: folder, generation: number, partial: "\(folder)/.partial-\(number)")
         case .findStopped(let pids):
             return .stopped(pids.filter(stopped.contains))
+        case .lead(let id, let pids):
+            if let leadError { return .notLed(leadError) }
+            led[id] = pids
+            return .led(Dictionary(uniqueKeysWithValues: pids.map { ($0, 19) }))
         case .recall(_, let id):
             return .recalled(stored[id])
         case .scan(let query):

@@ -21,7 +21,7 @@
 static struct shared {
     volatile long steps[CHILDREN]; // that the program of a child makes
     _Atomic int threads; // that have begun
-} *shared;
+} * shared;
 static volatile sig_atomic_t continued;
 
 static void count(int signal) {

@@ -131,8 +131,9 @@ static void update_threads(struct scp_checkpoint *checkpoint) {
 
 int scp_state_examine(struct scp_checkpoint *checkpoint) {
     static int (*const aspects[])(const struct scp_examination *) = {
-        scp_surroundings_examine, scp_schedule_examine, scp_process_examine, scp_children_examine, scp_stops_examine, scp_ipc_examine,
-        scp_undo_examine,         scp_limits_examine,   scp_actions_examine, scp_timers_examine, // with the pending signals, last: it holds back nothing
+        scp_surroundings_examine, scp_schedule_examine, scp_process_examine, scp_children_examine,
+        scp_stops_examine,        scp_ipc_examine,      scp_undo_examine,    scp_limits_examine,
+        scp_actions_examine,      scp_timers_examine, // with the pending signals, last: it holds back nothing
     };
     struct scp_examination examination = {checkpoint, status_text};
     carry.used = 0;

@@ -1,0 +1,118 @@
+import CSwiftCP
+import Glibc
+import Testing
+import Wire
+
+@testable import Coordination
+
+@Suite("Processes that job control has stopped")
+struct StoppedTests {
+    /// The next order among what has been sent.
+    private func order(_ rig: inout Rig, _ worker: ConnectionID) -> CheckpointOrder? {
+        while let message = rig.take(worker) {
+            if case .checkpoint(let order) = message { return order }
+        }
+        return nil
+    }
+
+    /// From the orders on to the end.
+    private func finish(_ rig: inout Rig, _ workers: [ConnectionID], _ generation: UInt32) {
+        let stages: [Stage] = [.quiesced, .surveyed, .examined, .snapshotted, .written]
+        for stage in stages where stage != .surveyed || workers.count > 1 {
+            for worker in workers { rig.report(worker, stage, generation) }
+        }
+    }
+
+    private func stray(_ pid: Int32) -> Stray {
+        var stray = Stray(pid: pid, parent: 10, name: "stray", isMarked: true)
+        stray.obstacle = .stopped
+        return stray
+    }
+
+    @Test(
+        "They are led until the checkpoint has ended; everybody is told that there are some, they by what they are stopped"
+    )
+    func led() {
+        var rig = Rig()
+        let (stopped, running) = (rig.worker(10), rig.worker(11))
+        rig.stopped = [10]
+        let command = rig.request(Request(.checkpoint))
+        #expect(rig.led.values.map { $0 } == [[10]])
+        let orders = [order(&rig, stopped), order(&rig, running)]
+        #expect(orders.map { $0?.stoppedBy } == [19, 0])
+        #expect(orders.allSatisfy { ($0?.flags ?? 0) & UInt32(SCP_CHECKPOINT_STOPPED_AMONG.rawValue) != 0 })
+        finish(&rig, [stopped, running], 1)
+        #expect(rig.reply(command)?.status == "ok")
+        #expect(rig.led.isEmpty)
+    }
+
+    @Test("An automatic checkpoint is left out where nothing runs, and made where something does")
+    func automatic() {
+        var rig = Rig { $0.interval = 5 }
+        let worker = rig.worker(10)
+        rig.stopped = [10]
+        rig.pass(60)
+        #expect(rig.takeAll(worker).compactMap { if case .checkpoint = $0 { 1 } else { nil } }.isEmpty)
+        let other = rig.worker(11)
+        rig.pass(6)
+        #expect(order(&rig, worker)?.stoppedBy == 19)
+        #expect(order(&rig, other)?.stoppedBy == 0)
+    }
+
+    @Test("Where they cannot be led the checkpoint fails with the reason", arguments: [EPERM, ETIMEDOUT])
+    func refused(code: Int32) {
+        var rig = Rig()
+        _ = rig.worker(10)
+        (rig.stopped, rig.leadError) = ([10], code)
+        let error = rig.answer(Request(.checkpoint))?.error ?? ""
+        #expect(error.contains("is stopped") && error.contains("continue it first"))
+        #expect(error.contains("ptrace is restricted") == (code == EPERM))
+    }
+
+    @Test("One that is continued before memory is taken makes it begin again")
+    func continued() {
+        var rig = Rig()
+        let worker = rig.worker(10)
+        rig.stopped = [10]
+        let command = rig.request(Request(.checkpoint))
+        #expect(order(&rig, worker)?.stoppedBy == 19)
+        rig.stopped = []
+        let id = rig.coordinator.living.first?.id ?? ""
+        rig.feed(.continued(id))
+        #expect(order(&rig, worker)?.stoppedBy == 0)
+        finish(&rig, [worker], 2)
+        #expect(rig.reply(command)?.status == "ok")
+    }
+
+    @Test("One that is stopped while a stage waits for it is led in another attempt")
+    func stoppedMeanwhile() {
+        var rig = Rig()
+        let worker = rig.worker(10)
+        let command = rig.request(Request(.checkpoint))
+        #expect(order(&rig, worker)?.stoppedBy == 0)
+        rig.stopped = [10]
+        rig.pass(0.2)
+        #expect(order(&rig, worker)?.stoppedBy == 19)
+        finish(&rig, [worker], 2)
+        #expect(rig.reply(command)?.status == "ok")
+    }
+
+    @Test("One that was stopped before it could connect is led in another attempt, and connects")
+    func newborn() {
+        var rig = Rig()
+        let parent = rig.worker(10)
+        let command = rig.request(Request(.checkpoint))
+        _ = order(&rig, parent)
+        rig.scans = [[stray(11)]]
+        rig.stopped = [11]
+        rig.tellChildren(parent, [11], 1)
+        rig.report(parent, .quiesced, 1)
+        rig.pass(0.2)
+        #expect(rig.led.values.map { $0 } == [[11]])
+        #expect(order(&rig, parent)?.stoppedBy == 0)
+        let child = rig.worker(11)
+        #expect(order(&rig, child)?.stoppedBy == 19)
+        finish(&rig, [parent, child], 2)
+        #expect(rig.reply(command)?.status == "ok")
+    }
+}
