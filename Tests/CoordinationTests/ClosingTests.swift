@@ -184,8 +184,8 @@ struct ClosingTests {
         rig.pass(1)
         #expect(rig.take(parent) == go(.quiesced, 1))
         #expect(rig.queries.count == 11)
-        let deadline = rig.coordinator.nextDeadline?.nanoseconds ?? 0
-        #expect(Double(deadline) / 1e9 > rig.seconds + 10, "no further look is due")
+        rig.pass(5)
+        #expect(rig.queries.count == 11, "no further look is due")
     }
 
     @Test("Who is in the middle of an exec or of its end is looked at again, and in the end let be")

@@ -124,11 +124,12 @@ struct ServerTests {
         let worker = try FakeWorker(server, ownPid: 501, computation: "abc")
         guard case .unix(let path) = server.address else { return }
         let hostile = try Sockets.connectUnix(path)
+        let version = UInt8(SCP_PROTOCOL_VERSION)
         let frames: [[UInt8]] = [
             [UInt8](repeating: 0xff, count: 100),
-            [8, 0, 0, 0, 3, 0, 99, 0],  // an unknown type
-            [0, 0, 0, 64, 3, 0, 1, 0],  // a gigabyte is announced
-            [12, 0, 0, 0, 3, 0, 18, 0, 1, 0, 0, 0],  // a request of 4 bytes
+            [8, 0, 0, 0, version, 0, 99, 0],  // an unknown type
+            [0, 0, 0, 64, version, 0, 1, 0],  // a gigabyte is announced
+            [12, 0, 0, 0, version, 0, 18, 0, 1, 0, 0, 0],  // a request of 4 bytes
         ]
         try hostile.write(frames[kind])
         // The coordinator closes: the end of the stream is all that comes.

@@ -29,7 +29,7 @@ struct GoldenBytesTests {
             .kill,
             """
             08 00 00 00 // length: the header alone
-            03 00       // version
+            04 00       // version
             08 00       // type KILL
             """
         ),
@@ -128,7 +128,7 @@ struct GoldenBytesTests {
             .failed(Text(error: 28, generation: 3, text: "full")),
             """
             08 04 00 00 04 00 07 00
-            1c 00 00 00 04 00 00 00
+            1c 00 00 00 03 00 00 00
             66 75 6c 6c 1012*00
             """
         ),
@@ -186,7 +186,7 @@ struct GoldenBytesTests {
             78 439*00
             """
         ),
-        (.reply("{}"), "0a 00 00 00 03 00 13 00 7b 7d"),
+        (.reply("{}"), "0a 00 00 00 04 00 13 00 7b 7d"),
     ]
 
     @Test("Each message has its bytes, and the bytes are read as that message", arguments: cases.indices)
