@@ -248,7 +248,7 @@ def stopped_program_is_checkpointed_and_ended(folder):
     check_equal(len(group.generations()), 1, "generations")
 
 
-@suite.case()
+@suite.case(limit=180)
 def program_that_is_stopped_again_and_again(folder):
     """Checkpoints meet every moment of a stop and of a going on; each is made, and no number is lost."""
     group = Group(folder)

@@ -8,6 +8,9 @@
 
 static struct scp_slot *parked[SCP_SLOTS_MAXIMUM]; // the slots of this checkpoint, the leader first
 SCP_FORK_DATA static size_t parked_count;
+#define UNREACHABLE_NS 1000000000ll
+
+static bool unreachable; // the last scan has met a thread that no signal reaches just now
 static int tasks = -1; // /proc/self/task, open while threads are being stopped: saves the way there for each
 
 size_t scp_slot_count(void) {
@@ -54,10 +57,19 @@ static bool is_led(const struct scp_checkpoint *checkpoint) {
     return checkpoint->order->stopped_by != 0;
 }
 
+// One that is stopped, and led, takes no signal that it blocks: let run until it does not, it would run the program's code. On
+// its way out of our handler it will be there in a moment.
+static int hold_unreachable(struct scp_checkpoint *checkpoint, uint32_t tid) {
+    unreachable = true;
+    if (scp_now() - checkpoint->pause_start < UNREACHABLE_NS)
+        return 0;
+    return refuse_thread(checkpoint, tid, EAGAIN,
+                         " is stopped where it blocks every signal; continue the process and try again");
+}
+
 static int ask(struct scp_checkpoint *checkpoint, struct scp_slot *slot, const struct task_status *status) {
     if (is_led(checkpoint) && blocks(status, SCP_FALLBACK_SIGNAL))
-        return refuse_thread(checkpoint, slot->tid, EAGAIN,
-                             " is stopped where it blocks every signal; continue the process and try again");
+        return hold_unreachable(checkpoint, slot->tid);
     scp_interrupted_note(slot, tasks);
     atomic_store(&slot->forced, 0);
     int result = scp_request_park(slot, status->blocked);
@@ -100,6 +112,7 @@ static int scan(struct scp_checkpoint *checkpoint) {
     for (size_t i = 0; i < scp_slots_made(); i++)
         scp_slot_number(i)->service_argument[3] = 0;
     scp_call(SYS_lseek, tasks, 0, SEEK_SET);
+    unreachable = false;
     int added = scp_visit_numbers(tasks, visit, checkpoint);
     if (added < 0 && checkpoint->error == 0)
         return scp_fail(checkpoint, -added, "cannot list the threads in /proc/self/task", (char *)NULL);
@@ -184,7 +197,7 @@ static int stop_all(struct scp_checkpoint *checkpoint, int64_t deadline) {
         int added = scan(checkpoint);
         if (added < 0)
             return added;
-        if (count_due() == 0 && added == 0) {
+        if (count_due() == 0 && added == 0 && !unreachable) {
             quiet++;
             continue;
         }
