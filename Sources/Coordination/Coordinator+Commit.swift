@@ -8,7 +8,8 @@ import Wire
 extension Coordinator {
     mutating func commit(_ id: String) {
         guard let computation = computations[id], let checkpoint = computation.checkpoint else { return }
-        let members = checkpoint.members.values.sorted { $0.worker.hello.ownPid < $1.worker.hello.ownPid }
+        let pids = checkpoint.members.values.map { ($0.worker.hello.ownPid, $0.worker.connection) }
+        let members = pids.sorted { $0 < $1 }.compactMap { checkpoint.members[$0.1] }
         let record = self.record(checkpoint, path: nil, error: nil)
         var manifest = Manifest(
             computation: .init(

@@ -117,7 +117,8 @@ struct scp_checkpoint_order {
     uint32_t compression; // enum scp_compression, level << 8 (0 = its own)
     uint32_t io_limit; // MB/s (10^6 bytes), 0 = none
     uint32_t incremental; // SCP_INCREMENTAL_*
-    uint32_t stopped_by; // the process is stopped, by this signal: a tracer leads its threads (swiftcp_tracer.h); else 0
+    uint32_t
+        stopped_by; // the process is stopped, by this signal: a tracer leads its threads (swiftcp_tracer.h); else 0
     uint32_t reserved;
     char path[4096]; // the image to create (absolute, under the generation's temporary folder)
 };

@@ -6,10 +6,10 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define UNREACHABLE_NS 1000000000ll // for a thread that no signal reaches
+
 static struct scp_slot *parked[SCP_SLOTS_MAXIMUM]; // the slots of this checkpoint, the leader first
 SCP_FORK_DATA static size_t parked_count;
-#define UNREACHABLE_NS 1000000000ll
-
 static bool unreachable; // the last scan has met a thread that no signal reaches just now
 static int tasks = -1; // /proc/self/task, open while threads are being stopped: saves the way there for each
 
