@@ -14,10 +14,13 @@ import Wire
 public struct Restarter {
     let options: RestartOptions
     let set: RestartSet
+    /// Loaded while the images are read and checked. Opens nothing before `announce`, and ends if it does not come to that.
+    let coordinator: PreparedCoordinator?
 
-    /// Reads and checks the images; nothing is started.
+    /// Reads and checks the images; nothing is started but a coordinator that may yet be not wanted.
     public init(_ options: RestartOptions) throws(RestartError) {
         self.options = options
+        coordinator = options.verifyOnly ? nil : (try? CoordinatorAccess(options.parsed)).flatMap(PreparedCoordinator.init)
         // Each process takes an image, a plan and a pipe here.
         _ = scp_raise_descriptor_limit()
         set = try RestartSet(options.parsed.operands)
@@ -39,8 +42,10 @@ public struct Restarter {
         let kernel = try kernelPlans()
         let restorer = try system { () throws(SystemError) in try NativeFiles.restorer() }
         let access = try speaking { () throws(WireError) in try CoordinatorAccess(options.parsed) }
+        var identity = Identity(set: set, numbers: tree.numbers, options: options)
+        identity.beginTrial()
         // Before this process enters namespaces: a coordinator that has to be started must not be born into them.
-        let launched = try speaking { () throws(WireError) in try access.announce(announcement()) }
+        let launched = try speaking { () throws(WireError) in try access.announce(announcement(), coordinator) }
         let places = places(preflights)
         let made = try MadeDescriptors.make(merged, of: set.images, options)
         for sentence in made.warnings + tree.warnings { options.report.warning(sentence) }
@@ -52,7 +57,7 @@ public struct Restarter {
         let plans = Plans(
             memories: try memoryPlans(made, shared, kernel), kernel: kernel, places: places, restorer: restorer)
         try verifySpared(plans.memories)
-        return try bringBack(plans, made, shared, tree, settings)
+        return try bringBack(plans, made, shared, tree, identity, settings)
     }
 
     private func verifySpared(_ memories: [MemoryPlan]) throws(RestartError) {
@@ -81,13 +86,13 @@ public struct Restarter {
     /// Layer after layer until the program runs; then the parent of its root until that ends.
     private func bringBack(
         _ plans: Plans, _ made: borrowing MadeDescriptors, _ shared: SharedMemory, _ recorded: TreePlan,
-        _ template: PlanFile.Settings
+        _ identity: Identity, _ template: PlanFile.Settings
     ) throws(RestartError) -> Int32 {
         var (settings, failed) = (template, [IdentityLayer]())
         while true {
             // Before this process enters namespaces: those who unpack are not to be born into them.
             let content = try UnpackedContent(set)
-            let entered = try Identity(set: set, numbers: recorded.numbers, options: options).enter(without: failed)
+            let entered = try identity.enter(without: failed)
             warn(entered)
             settings.setTids = entered.layer != .patch
             settings.arrivalFlags = entered.arrivalFlags
