@@ -145,6 +145,14 @@ static int reach(enum scp_stage stage) {
     return result < 0 ? result : await(stage == SCP_STAGE_WRITTEN ? SCP_STAGE_COMMITTED : stage);
 }
 
+// Of a barrier in the pause that is there for the others: who is alone tells and goes on. GO comes, and is passed over.
+static int reach_with_others(enum scp_stage stage) {
+    if (checkpoint.processes != 1)
+        return reach(stage);
+    int result = report_stage(stage);
+    return result < 0 ? result : scp_worker_heed();
+}
+
 static int record_threads(void) {
     for (size_t i = 0; i < scp_slot_count(); i++) {
         struct scp_thread *thread = scp_vector_add(&checkpoint.threads);
@@ -231,7 +239,7 @@ static int pause_and_take(void) {
     if (result == 0)
         result = examine();
     if (result == 0)
-        result = reach(SCP_STAGE_EXAMINED);
+        result = reach_with_others(SCP_STAGE_EXAMINED);
     scp_reentry_prepare(); // what a restart finds in this memory
     if (result == 0)
         result = scp_image_write_memory(&checkpoint);
@@ -244,7 +252,7 @@ static int pause_and_take(void) {
         report_snapshot();
     if (result == 0 && checkpoint.ancestor_count > 0)
         report_ancestors();
-    return result == 0 ? reach(SCP_STAGE_SNAPSHOTTED) : result;
+    return result == 0 ? reach_with_others(SCP_STAGE_SNAPSHOTTED) : result;
 }
 
 static void let_go(void) {
