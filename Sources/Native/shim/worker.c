@@ -356,7 +356,7 @@ void scp_worker_expect_checkpoint(void) {
     atomic_store(&expecting, 1);
 }
 
-static bool others_wait_for_us(void) {
+SCP_FORK_CODE static bool others_wait_for_us(void) {
     return atomic_load(&expecting) != 0;
 }
 
@@ -423,14 +423,17 @@ SCP_FORK_CODE static void wait_unconnected(int limit_ms) {
     scp_link_receive(&type, nothing, sizeof nothing, limit_ms);
 }
 
+SCP_FORK_CODE void scp_worker_newborn(void) {
+    if (!others_wait_for_us())
+        wait_unconnected(NEWBORN_MS);
+}
+
 void scp_worker_run(bool restarted) {
     static char payload[8192];
     int wait_ms = FIRST_WAIT_MS;
     bool welcome = false;
     if (restarted)
         stop_expecting();
-    else if (!others_wait_for_us())
-        wait_unconnected(NEWBORN_MS);
     for (;;) {
         if (scp_link.socket < 0 && wait_ms != REFUSED_WAIT_MS)
             scp_link_connect(restarted);
