@@ -119,6 +119,7 @@ struct scp_checkpoint {
     struct scp_action actions[64];
 
     uint32_t processes; // members of this checkpoint; 0 = not known yet
+    bool childless; // the process never had a child
     uint32_t surveyed_count; // entries of the survey
     bool surveyed; // regions and descriptors are listed, and the coordinator has said who saves what is shared
     void *descriptor_work; // descriptors.c's own, from the list to the end of the examination

@@ -208,6 +208,7 @@ int scp_children_report(struct scp_checkpoint *checkpoint) {
         head.flags =
             atomic_load(&forked) || count > 0 || used_by_children() != used_before ? SCP_CHILDREN_HAS_FORKED : 0;
         memcpy(message.base, &head, sizeof head);
+        checkpoint->childless = head.flags == 0;
         if (head.flags) // who has never had a child has nothing to tell
             result = scp_link_send(SCP_MESSAGE_CHILDREN, message.base, message.count);
         if (result < 0)

@@ -15,10 +15,12 @@
 #define LAST_PACE_NS 2000000000ll
 #define BIRTH_WAIT_MS 20 // from WELCOME to the order of a checkpoint that is under way
 #define BIRTH_LIMIT_NS 2000000000ll // for all of it
+#define SETTLED_NS 1000000000ll // who joins a checkpoint that is under way gets its order long before that
 
 static struct scp_checkpoint checkpoint; // the one in progress
 static struct scp_checkpoint_order order;
 static struct scp_stage_report report;
+static int64_t welcomed; // when the coordinator took this process in; ns
 
 // ---- one checkpoint ---------------------------------------------------------------------------------------------------
 
@@ -226,6 +228,30 @@ static int survey(void) {
     return result;
 }
 
+// Nobody else had this order, and nobody can have been born since.
+static bool seems_alone(void) {
+    return checkpoint.childless && !(order.flags & SCP_CHECKPOINT_TOGETHER) &&
+           checkpoint.pause_start - welcomed > SETTLED_NS;
+}
+
+// Who seems to be alone looks at itself while the coordinator answers.
+static int examine_when_all_stand(void) {
+    bool early = seems_alone();
+    int result = report_stage(SCP_STAGE_QUIESCED);
+    checkpoint.processes = early;
+    if (result == 0 && early)
+        result = examine();
+    if (result == 0)
+        result = await(SCP_STAGE_QUIESCED);
+    if (result < 0 || (early && checkpoint.processes == 1))
+        return result;
+    if (early)
+        return scp_fail(&checkpoint, EAGAIN, "another process has just joined", (char *)NULL);
+    if (checkpoint.processes > 1)
+        result = survey();
+    return result == 0 ? examine() : result;
+}
+
 // From the first signal until memory is taken. The threads stay parked.
 static int pause_and_take(void) {
     int result = quiesce();
@@ -233,11 +259,7 @@ static int pause_and_take(void) {
         result = scp_children_report(&checkpoint);
     if (result < 0)
         return result;
-    result = reach(SCP_STAGE_QUIESCED);
-    if (result == 0 && checkpoint.processes > 1)
-        result = survey();
-    if (result == 0)
-        result = examine();
+    result = examine_when_all_stand();
     if (result == 0)
         result = reach_with_others(SCP_STAGE_EXAMINED);
     scp_reentry_prepare(); // what a restart finds in this memory
@@ -395,6 +417,7 @@ static void answer_unheard(void) {
 static bool dispatch(uint16_t type, const void *payload, int length) {
     switch (type) {
     case SCP_MESSAGE_WELCOME:
+        welcomed = scp_now();
         return ((const struct scp_welcome *)payload)->error == 0;
     case SCP_MESSAGE_CHECKPOINT:
         if (length != (int)sizeof order)
