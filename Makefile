@@ -6,8 +6,10 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
-SWIFTFLAGS ?= --static-swift-stdlib
 SCRATCH ?= .build
+# Of the libraries only libc's own are loaded: a command that lives for milliseconds spends most of them in the loader.
+STATIC := $(abspath $(SCRATCH))/static
+SWIFTFLAGS ?= --static-swift-stdlib $(addprefix -Xswiftc ,-L $(STATIC) -Xclang-linker -static-libgcc)
 BUILD ?= build
 JOBS ?= 2
 COUNT ?= 1000
@@ -19,6 +21,8 @@ export SWIFT SCRATCH BUILD JOBS
 all: build
 
 build:
+	@mkdir -p "$(STATIC)"
+	@ln -sf "$$(cc -print-file-name=libstdc++.a)" "$(STATIC)/libstdc++.a"
 	$(SWIFT) build -c release $(SWIFTFLAGS) --scratch-path "$(SCRATCH)" -j $(JOBS)
 	Scripts/lay-out "$(SCRATCH)/release" "$(BUILD)"
 

@@ -52,7 +52,7 @@ let package = Package(
 
         command("swiftcp_launch", ["Launch", "Options"]),
         command("swiftcp_command", ["Wire", "Options", "SystemCalls"]),
-        command("swiftcp_coordinator", ["Coordination", "Options", "SystemCalls"]),
+        command("swiftcp_coordinator", ["Coordination", "Options", "SystemCalls", "CSwiftCP"]),
         command("swiftcp_restart", ["Restart", "Options"]),
         command("swiftcp_image", ["ImageFormat", "Options", "SystemCalls"]),
 

@@ -243,8 +243,8 @@ static void probe_child(const struct crestart_spaces *spaces, int answer) {
     _exit(0);
 }
 
-int crestart_spaces_probe(const struct crestart_spaces *spaces) {
-    int ends[2], result = -EPIPE;
+int crestart_trial_begin(const struct crestart_spaces *spaces, struct crestart_trial *trial) {
+    int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
     pid_t pid = fork();
@@ -255,12 +255,24 @@ int crestart_spaces_probe(const struct crestart_spaces *spaces) {
         close(ends[0]);
         return -EAGAIN;
     }
-    int received = receive(ends[0], &result, sizeof result, 15000);
-    close(ends[0]);
-    kill(pid, SIGKILL);
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+    *trial = (struct crestart_trial){pid, ends[0]};
+    return 0;
+}
+
+int crestart_trial_end(const struct crestart_trial *trial) {
+    int result = -EPIPE;
+    int received = receive(trial->answer, &result, sizeof result, 15000);
+    close(trial->answer);
+    kill(trial->pid, SIGKILL);
+    while (waitpid(trial->pid, NULL, 0) < 0 && errno == EINTR)
         continue;
     return received < 0 ? received : result;
+}
+
+int crestart_spaces_probe(const struct crestart_spaces *spaces) {
+    struct crestart_trial trial;
+    int result = crestart_trial_begin(spaces, &trial);
+    return result < 0 ? result : crestart_trial_end(&trial);
 }
 
 int crestart_number_taken(int number) {

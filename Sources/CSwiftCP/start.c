@@ -82,17 +82,13 @@ static void put_signals_back(const struct scp_signal_state *signals) {
     set_mask(SIG_SETMASK, &mask, NULL);
 }
 
-static void detach(int messages) {
+static void detach(int input, int messages) {
     setsid();
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (messages >= 0)
-        dup2(messages, 2);
-    else if (null >= 0)
-        dup2(null, 2);
-    if (null >= 0) {
-        dup2(null, 0);
-        dup2(null, 1);
-    }
+    int streams[3] = {input >= 0 ? input : null, null, messages >= 0 ? messages : null};
+    for (int number = 2; number >= 0; number--)
+        if (streams[number] >= 0)
+            dup2(streams[number], number);
     // What this process inherited is not the daemon's: a lock file's descriptor would keep the lock.
     if (syscall(SYS_close_range, 3u, ~0u, 0u) == 0)
         return;
@@ -115,7 +111,7 @@ static void child(const struct scp_start *start) {
     }
     put_signals_back(start->signals);
     if (start->detached)
-        detach(start->messages);
+        detach(start->input, start->messages);
     int32_t error = -scp_execute(start->path, start->arguments, start->environment);
     if (start->report >= 0 && write(start->report, &error, sizeof error) < 0)
         _exit(126);

@@ -9,14 +9,26 @@ public enum Daemon {
 
     /// Runs `start` and then the server in a child of its own session. For a process with one thread.
     ///
+    /// - Parameter gate: a pipe; nothing is started before there is a byte in it, nor at all when it is closed first.
     /// - Returns: in the parent nil once the child listens; in the child the exit status at its end.
-    public static func run(_ start: () throws(CoordinatorError) -> Server) throws(CoordinatorError) -> Int32? {
+    public static func run(
+        gate: Int32?, _ start: () throws(CoordinatorError) -> Server
+    ) throws(CoordinatorError) -> Int32? {
         let pipe = try makePipe()
         let child = scp_fork()
         guard child >= 0 else { throw CoordinatorError(SystemError(-child, "start", "a process")) }
-        if child == 0 { return serve(pipe.writing.raw, start) }
-        try waitUntilReady(child, pipe)
+        if child == 0 { return serve(pipe.writing.raw, gate, start) }
+        if isWanted(gate) { try waitUntilReady(child, pipe) }
         return nil
+    }
+
+    /// Both processes look, and the byte stays where it is.
+    private static func isWanted(_ gate: Int32?) -> Bool {
+        guard let gate else { return true }
+        while true {
+            let events = scp_poll(gate, Int32(POLLIN), -1)
+            if events != -EINTR { return events > 0 && events & Int32(POLLIN) != 0 }
+        }
     }
 
     private static func makePipe() throws(CoordinatorError) -> DescriptorPair {
@@ -24,8 +36,11 @@ public enum Daemon {
     }
 
     /// The child. Descriptors that it inherited by chance would keep other people's pipes and locks alive.
-    private static func serve(_ ready: Int32, _ start: () throws(CoordinatorError) -> Server) -> Int32 {
+    private static func serve(
+        _ ready: Int32, _ gate: Int32?, _ start: () throws(CoordinatorError) -> Server
+    ) -> Int32 {
         _ = scp_close_from(3, ready)
+        guard isWanted(gate) else { return 0 }
         do throws(CoordinatorError) {
             let server = try start()
             _ = scp_detach()

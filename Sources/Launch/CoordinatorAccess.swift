@@ -52,20 +52,24 @@ public struct CoordinatorAccess: Sendable {
     /// A connection to the coordinator, which is started first where the choice allows it.
     ///
     /// - Throws: `WireError` of the kind `noCoordinator` (exit status 3) when there is none and none may be started.
-    public func connect() throws(WireError) -> Connection {
-        if choice == .new { return try start(mustBeFirst: true) }
+    ///
+    /// - Parameter prepared: is opened then, if there is one.
+    public func connect(_ prepared: PreparedCoordinator? = nil) throws(WireError) -> Connection {
+        if choice == .new { return try start(prepared, mustBeFirst: true) }
         do throws(WireError) { return try Connection(address) } catch {
             guard choice == .any, error.kind == .noCoordinator else { throw error }
         }
-        return try start(mustBeFirst: false)
+        return try start(prepared, mustBeFirst: false)
     }
 
     /// Connects and announces a process. A coordinator that ends just then (its last process had gone) is replaced; a
     /// computation of that name that ends just then is waited for.
-    public func announce(_ launch: Launch) throws(WireError) -> Launched {
+    public func announce(
+        _ launch: Launch, _ prepared: PreparedCoordinator? = nil
+    ) throws(WireError) -> Launched {
         let deadline = Instant.now.advanced(seconds: endLimit)
         for attempt in 1... {
-            var connection = try connect()
+            var connection = try connect(prepared)
             do throws(WireError) { return try connection.announce(launch) } catch {
                 switch error.kind {
                 case .closed where choice == .any && attempt < 5: break
@@ -79,10 +83,10 @@ public struct CoordinatorAccess: Sendable {
 
     /// Starts one and connects. When another one has the address, that one may be about to listen, or about to end:
     /// connecting and starting are tried in turn.
-    private func start(mustBeFirst: Bool) throws(WireError) -> Connection {
+    private func start(_ prepared: PreparedCoordinator?, mustBeFirst: Bool) throws(WireError) -> Connection {
         let deadline = Instant.now.advanced(seconds: startLimit)
         while true {
-            let (status, messages) = try runCoordinator(until: deadline)
+            let (status, messages) = try runCoordinator(prepared, until: deadline)
             if status == 0 { return try Connection(address) }
             let reason = messages.isEmpty ? "it ended with status \(status)" : messages
             let isTaken = messages.contains(SystemError.reason(EADDRINUSE))
@@ -103,30 +107,49 @@ public struct CoordinatorAccess: Sendable {
 
 extension CoordinatorAccess {
     /// Runs `swiftcp_coordinator --daemon`, which returns when its background process listens.
-    private func runCoordinator(until deadline: Instant) throws(WireError) -> (status: Int32, messages: String) {
-        let path = try InstalledProgram.path("swiftcp_coordinator")
-        let words = [path, "--daemon", "--exit-on-last", "--coordinator", address.description].map { Array($0.utf8) }
+    private func runCoordinator(
+        _ prepared: PreparedCoordinator?, until deadline: Instant
+    ) throws(WireError) -> (status: Int32, messages: String) {
         do throws(SystemError) {
-            let messages = try OwnedDescriptor.pipe()
-            try messages.reading.setNonBlocking(true)
-            let pid = try Self.spawn(path, words, messages: messages.writing.raw)
+            if let result = try prepared?.open(until: deadline) { return result }
+        } catch { throw WireError(error) }
+        let (path, words) = try coordinatorWords()
+        do throws(SystemError) {
+            let messages = try Self.messagePipe()
+            let pid = try Self.spawn(path, words, input: -1, messages: messages.writing.raw)
             let status = try Self.waitForEnd(of: pid, until: deadline)
             return (status, Self.lastLine(messages.reading))
         } catch { throw WireError(error) }
     }
 
-    private static func spawn(_ path: String, _ words: [[UInt8]], messages: Int32) throws(SystemError) -> Int32 {
+    func coordinatorWords() throws(WireError) -> (path: String, words: [[UInt8]]) {
+        let path = try InstalledProgram.path("swiftcp_coordinator")
+        let words = [path, "--daemon", "--exit-on-last", "--coordinator", address.description]
+        return (path, words.map { Array($0.utf8) })
+    }
+
+    static func messagePipe() throws(SystemError) -> DescriptorPair {
+        let messages = try OwnedDescriptor.pipe()
+        try messages.reading.setNonBlocking(true)
+        return messages
+    }
+
+    /// - Parameter input: its gate, or -1.
+    static func spawn(
+        _ path: String, _ words: [[UInt8]], input: Int32, messages: Int32
+    ) throws(SystemError) -> Int32 {
         var environment = ProgramEnvironment.inherited()
         // A coordinator is not part of the computation that happens to start it.
         environment.set("LD_PRELOAD", environment.preloadsWithoutShim)
         environment.set(SCP_ENV_COMPUTATION, nil)
+        environment.set(SCP_ENV_GATE, input < 0 ? nil : "1")
         let pid = path.withCString { path in
             withWords(words) { words in
                 environment.withPointers { variables in
                     var order = scp_start()
                     (order.path, order.arguments, order.environment) = (path, words, variables)
                     (order.gate, order.opener, order.report) = (-1, -1, -1)
-                    (order.detached, order.messages) = (1, messages)
+                    (order.detached, order.input, order.messages) = (1, input, messages)
                     return scp_start(&order)
                 }
             }
@@ -134,7 +157,7 @@ extension CoordinatorAccess {
         return try check(pid, "start", path)
     }
 
-    private static func waitForEnd(of pid: Int32, until deadline: Instant) throws(SystemError) -> Int32 {
+    static func waitForEnd(of pid: Int32, until deadline: Instant) throws(SystemError) -> Int32 {
         while true {
             var state = scp_child()
             try check(scp_child_state(pid, &state), "wait for", "swiftcp_coordinator")
@@ -149,7 +172,7 @@ extension CoordinatorAccess {
     }
 
     /// What the coordinator said on stderr, its name taken off; "" when it said nothing.
-    private static func lastLine(_ reading: borrowing OwnedDescriptor) -> String {
+    static func lastLine(_ reading: borrowing OwnedDescriptor) -> String {
         var buffer = [UInt8](repeating: 0, count: 4096)
         let count = read(reading.raw, &buffer, buffer.count)
         let text = String(decoding: buffer.prefix(max(count, 0)), as: UTF8.self)

@@ -22,6 +22,8 @@ struct Identity {
     /// Every number that is to be had: of processes and threads, and of those that are there for a time.
     let numbers: [UInt32]
     let options: RestartOptions
+    /// Of the first layer, where that one needs to be tried.
+    var trial: NamespaceTrial?
 
     /// `CAP_SYS_ADMIN`, `CAP_CHECKPOINT_RESTORE`.
     private static let administration: Int32 = 21
@@ -76,6 +78,12 @@ struct Identity {
         return spaces
     }
 
+    /// Begins to try the first layer. Changes nothing.
+    mutating func beginTrial() {
+        guard let layer = candidates().first, layer != .same, let spaces = spaces(layer) else { return }
+        trial = NamespaceTrial(spaces)
+    }
+
     /// Enters the first layer that works. Moves this process into namespaces where the layer has some: nothing but the
     /// program may be started afterwards.
     ///
@@ -85,10 +93,13 @@ struct Identity {
         for layer in candidates() where !failed.contains(layer) {
             if layer == .patch { try checkPatchable() }
             guard let wanted = spaces(layer) else { return Entered(layer: layer) }
-            guard let spaces = Self.probe(wanted, essential: layer != .same, &reasons) else {
-                if layer == .same { return Entered(layer: layer) }  // without a clock of its own
-                continue
+            if layer == .same {
+                // Its clock is all: where that cannot be had, nothing has changed.
+                var clock = wanted
+                _ = crestart_spaces_enter(&clock)
+                return Entered(layer: layer)
             }
+            guard let spaces = probe(wanted, &reasons) else { continue }
             return try Self.enter(layer, spaces)
         }
         throw RestartError(
@@ -97,12 +108,11 @@ struct Identity {
     }
 
     /// Tries in a child; a clock of its own is given up first. nil = it does not work.
-    private static func probe(
-        _ wanted: crestart_spaces, essential: Bool, _ reasons: inout [String]
-    ) -> crestart_spaces? {
+    private func probe(_ wanted: crestart_spaces, _ reasons: inout [String]) -> crestart_spaces? {
         var spaces = wanted
         while spaces.flags != 0 {
-            let result = crestart_spaces_probe(&spaces)
+            let begun = trial.flatMap { $0.spaces.flags == spaces.flags ? $0 : nil }
+            let result = begun?.result ?? crestart_spaces_probe(&spaces)
             if result == 0 { return spaces }
             if spaces.flags & CRESTART_SPACE_TIME.rawValue == 0 {
                 reasons.append("namespaces are refused: \(SystemError.reason(-result))")

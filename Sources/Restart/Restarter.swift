@@ -14,10 +14,13 @@ import Wire
 public struct Restarter {
     let options: RestartOptions
     let set: RestartSet
+    /// Loaded while the images are read and checked. Opens nothing before `announce`, and ends if it does not come to that.
+    let coordinator: PreparedCoordinator?
 
-    /// Reads and checks the images; nothing is started.
+    /// Reads and checks the images; nothing is started but a coordinator that may yet be not wanted.
     public init(_ options: RestartOptions) throws(RestartError) {
         self.options = options
+        coordinator = options.verifyOnly ? nil : (try? CoordinatorAccess(options.parsed)).flatMap(PreparedCoordinator.init)
         // Each process takes an image, a plan and a pipe here.
         _ = scp_raise_descriptor_limit()
         set = try RestartSet(options.parsed.operands)
@@ -40,8 +43,10 @@ public struct Restarter {
         try verify(SparedBlocks(set.images, kernel))
         let restorer = try system { () throws(SystemError) in try NativeFiles.restorer() }
         let access = try speaking { () throws(WireError) in try CoordinatorAccess(options.parsed) }
+        var identity = Identity(set: set, numbers: tree.numbers, options: options)
+        identity.beginTrial()
         // Before this process enters namespaces: a coordinator that has to be started must not be born into them.
-        let launched = try speaking { () throws(WireError) in try access.announce(announcement()) }
+        let launched = try speaking { () throws(WireError) in try access.announce(announcement(), coordinator) }
         let places = places(preflights)
         let made = try MadeDescriptors.make(merged, of: set.images, options)
         for sentence in made.warnings + tree.warnings { options.report.warning(sentence) }
@@ -52,7 +57,7 @@ public struct Restarter {
         settings.checkpointDirectory = checkpointDirectory()
         let plans = Plans(
             memories: try memoryPlans(made, shared, kernel), kernel: kernel, places: places, restorer: restorer)
-        return try bringBack(plans, made, shared, tree, settings)
+        return try bringBack(plans, made, shared, tree, identity, settings)
     }
 
     private func verify(_ spared: SparedBlocks) throws(RestartError) {
@@ -81,7 +86,7 @@ public struct Restarter {
     /// Layer after layer until the program runs; then the parent of its root until that ends.
     private func bringBack(
         _ plans: Plans, _ made: borrowing MadeDescriptors, _ shared: SharedMemory, _ recorded: TreePlan,
-        _ template: PlanFile.Settings
+        _ identity: Identity, _ template: PlanFile.Settings
     ) throws(RestartError) -> Int32 {
         var (settings, failed) = (template, [IdentityLayer]())
         let progress = RestartProgress(quietness: options.parsed.quietness)
@@ -91,7 +96,7 @@ public struct Restarter {
             let packed = UnpackedContent.Plan(set)
             progress.begin(plans.memories, unpacking: packed.length)
             let content = try UnpackedContent(packed, progress)
-            let entered = try Identity(set: set, numbers: recorded.numbers, options: options).enter(without: failed)
+            let entered = try identity.enter(without: failed)
             progress.hide()
             warn(entered)
             settings.setTids = entered.layer != .patch

@@ -1,3 +1,4 @@
+import CSwiftCP
 import Coordination
 import Glibc
 import Options
@@ -68,7 +69,8 @@ private func options() throws -> ServerOptions {
 do {
     let options = try options()
     if parsed.flag("daemon") {
-        exit(try Daemon.run { () throws(CoordinatorError) in try start(options) } ?? ExitStatus.done)
+        let gate: Int32? = Environment.value(SCP_ENV_GATE) == nil ? nil : 0
+        exit(try Daemon.run(gate: gate) { () throws(CoordinatorError) in try start(options) } ?? ExitStatus.done)
     }
     exit(try start(options).run())
 } catch {

@@ -266,6 +266,35 @@ def image_is_missing(folder):
     check_error(restart(computation, "empty"), 4, ["empty"], "restart")
 
 
+@suite.case()
+def refused_restart_leaves_no_coordinator(folder):
+    """It is loaded before the images are read: neither a process nor a socket may stay of it."""
+    computation, image = killed_with_image(folder)
+    computation.coordinator_gone()
+    run_folder = os.path.dirname(computation.address.partition(":")[2])
+    left = sorted(os.listdir(run_folder))
+    target = os.path.join(folder, "cut.swiftcp")
+    ImageFile(image).write(target)
+    os.truncate(target, 8192)
+    check_error(restart(computation, target), 4, [], "restart")
+
+    def processes():
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    words = file.read().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if computation.address in words and words[0].endswith("swiftcp_coordinator"):
+                found.append(pid)
+        return found
+
+    wait_for(lambda: not processes(), LIMIT, "the end of the coordinator that was not wanted")
+    check_equal(sorted(os.listdir(run_folder)), left, "what is in the coordinator's folder")
+    comes_back(computation)
+
+
 @suite.case(limit=240)
 def image_is_cut_at_every_page(folder):
     computation, image = killed_with_image(folder)

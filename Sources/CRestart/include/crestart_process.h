@@ -27,6 +27,12 @@ struct crestart_spaces {
 
 // Would entering the namespaces and starting a first process in them work? Tried in a child. 0 or -errno.
 int crestart_spaces_probe(const struct crestart_spaces *spaces);
+// The same in two steps, so that something else is done meanwhile: 0 or -errno, then the answer, once.
+struct crestart_trial {
+    int32_t pid, answer;
+};
+int crestart_trial_begin(const struct crestart_spaces *spaces, struct crestart_trial *trial);
+int crestart_trial_end(const struct crestart_trial *trial);
 // Moves this process into new namespaces (PID and TIME: its later children). Not undone by anything.
 int crestart_spaces_enter(const struct crestart_spaces *spaces);
 

@@ -273,5 +273,8 @@ _Static_assert(sizeof(struct scp_request) == 80, "request crosses a process");
 // with colons. Unknown when it is started: its shim writes over it.
 #define SCP_ENV_SURROUNDINGS "SWIFTCP_SURROUNDINGS"
 #define SCP_SURROUNDINGS_UNKNOWN "?????????????????????????????????????????????"
+// To a coordinator that is loaded before it is known whether it is wanted: its standard input is a pipe. It opens its address
+// once there is a byte in it, and ends without a trace when it is closed instead.
+#define SCP_ENV_GATE "SWIFTCP_START_GATE"
 
 #endif

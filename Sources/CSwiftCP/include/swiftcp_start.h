@@ -40,8 +40,8 @@ struct scp_start {
     int gate; // read end of a pipe: the child execs after one byte, and exits when the pipe is closed instead
     int opener; // its write end, which the child closes
     int report; // write end, CLOEXEC: the child writes the errno (int32_t) of a failed exec
-    int detached; // 1: a session of its own, /dev/null on 0 and 1, `messages` on 2, every other descriptor closed
-    int messages;
+    int detached; // 1: a session of its own, `input` on 0, /dev/null on 1, `messages` on 2, every other descriptor closed
+    int input, messages; // above 2; -1 = /dev/null
 };
 // fork(2) and exec of a process with one thread. Returns the pid; the child exits with 127 when exec fails.
 int scp_start(const struct scp_start *start);

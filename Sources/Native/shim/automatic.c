@@ -50,7 +50,7 @@ static void guard(int signal) {
         guarded |= 1ull << (signal - 1);
 }
 
-void scp_automatic_setup(void) {
+SCP_FORK_CODE void scp_automatic_setup(void) {
     for (int signal = 1; signal <= 64; signal++)
         if (scp_settings.auto_signals >> (signal - 1) & 1)
             guard(signal);

@@ -8,12 +8,12 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-struct scp_settings scp_settings;
+struct scp_settings scp_settings __attribute__((aligned(SCP_PAGE)));
 SCP_FORK_DATA bool scp_enabled;
 SCP_FORK_DATA uint32_t scp_own_pid;
 
 // Copies an environment variable. False when it is missing, empty or does not fit.
-static bool environment_string(const char *name, char *out, size_t size) {
+SCP_FORK_CODE static bool environment_string(const char *name, char *out, size_t size) {
     const char *value = getenv(name);
     if (!value || !*value || strlen(value) >= size)
         return false;
@@ -33,14 +33,14 @@ static uint64_t signal_set(const char *text) {
     return set;
 }
 
-static void read_streams(const char *text) {
+SCP_FORK_CODE static void read_streams(const char *text) {
     for (size_t i = 0; i < sizeof scp_settings.streams / sizeof *scp_settings.streams && *text; i++) {
         scp_settings.streams[i] = scp_parse_decimal(&text);
         text += *text != '\0';
     }
 }
 
-static bool read_settings(void) {
+SCP_FORK_CODE static bool read_settings(void) {
     char number[128];
     if (!environment_string(SCP_ENV_COMPUTATION, scp_settings.computation, sizeof scp_settings.computation))
         return false;
@@ -88,7 +88,7 @@ SCP_FORK_CODE static void after_fork_in_child(void) {
         scp_worker_await_checkpoint();
 }
 
-__attribute__((constructor)) static void start(void) {
+__attribute__((constructor)) SCP_FORK_CODE static void start(void) {
     if (getauxval(AT_PAGESZ) != SCP_PAGE || !read_settings())
         return;
     scp_own_pid = (uint32_t)scp_call(SYS_getpid);

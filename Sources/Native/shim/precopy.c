@@ -41,10 +41,25 @@ static int save_run(struct scp_checkpoint *checkpoint, const struct scp_region *
     return result;
 }
 
+// What is as its file has it, and is known to be so in the pause without a tracker.
+static int save_clean_run(struct scp_checkpoint *checkpoint, const struct scp_region *region,
+                          const struct scp_run *run) {
+    return run->class == SCP_RUN_CLEAN ? save_run(checkpoint, region, run) : 0;
+}
+
+// Ours: it is not tracked, and most of it is code.
+static bool is_own_code(const struct scp_region *region) {
+    return region->flags & SCP_REGION_SHIM && region->kind == SCP_REGION_FILE && !(region->protection & PROT_WRITE);
+}
+
 static int save_regions(struct scp_checkpoint *checkpoint) {
     int result = 0;
     for (size_t i = 0; result == 0 && i < checkpoint->regions.count; i++) {
         const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
+        if (is_own_code(region)) {
+            result = scp_pages_scan(checkpoint, region, save_clean_run);
+            continue;
+        }
         if (!scp_tracker_wants(region) || !scp_pages_tracked(checkpoint->image_private, region->start))
             continue;
         result = scp_pages_scan(checkpoint, region, save_run);
@@ -108,12 +123,7 @@ static int save_rounds(struct scp_checkpoint *checkpoint, struct scp_left *left)
     return result;
 }
 
-// Without the tracker: what is as its file has it is saved before the pause. Only the rest needs to be held.
-static int save_clean_run(struct scp_checkpoint *checkpoint, const struct scp_region *region,
-                          const struct scp_run *run) {
-    return run->class == SCP_RUN_CLEAN ? save_run(checkpoint, region, run) : 0;
-}
-
+// Without the tracker: only what the program has changed needs to be held.
 static int save_clean(struct scp_checkpoint *checkpoint) {
     size_t strings = checkpoint->strings.count;
     int result = scp_regions_examine(checkpoint);
@@ -123,7 +133,7 @@ static int save_clean(struct scp_checkpoint *checkpoint) {
     scp_saved_begin(checkpoint, SCP_PASS_ROUND);
     for (size_t i = 0; result == 0 && i < checkpoint->regions.count; i++) {
         const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
-        if (scp_tracker_wants(region))
+        if (scp_tracker_wants(region) || is_own_code(region))
             result = scp_pages_scan(checkpoint, region, save_clean_run);
     }
     return result < 0 ? result : scp_saved_end(checkpoint);

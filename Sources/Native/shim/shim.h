@@ -37,8 +37,8 @@
 
 #define SCP_PAGE 4096u // bytes; checked against AT_PAGESZ in the constructor
 
-// What each child of fork runs, and what it reads and writes then, stands side by side: each page that it touches is a fault,
-// each one that it writes a copy.
+// What each child of fork and each program that starts runs, and what it reads and writes then, stands side by side: each page
+// that it touches is a fault, each one that it writes a copy.
 #define SCP_FORK_CODE __attribute__((section(".text.hot.fork")))
 #define SCP_FORK_DATA __attribute__((section("scp_fork_data")))
 
@@ -120,6 +120,7 @@ struct scp_checkpoint {
     struct scp_action actions[64];
 
     uint32_t processes; // members of this checkpoint; 0 = not known yet
+    bool childless; // the process never had a child
     uint32_t surveyed_count; // entries of the survey
     bool surveyed; // regions and descriptors are listed, and the coordinator has said who saves what is shared
     void *descriptor_work; // descriptors.c's own, from the list to the end of the examination
@@ -241,12 +242,12 @@ int scp_descriptors_seal(void); // the same, when all processes of the set have 
 struct scp_settings {
     char coordinator[256];
     char computation[64];
-    char checkpoint_directory[4096];
     int quiesce_signal;
     bool untracked; // SWIFTCP_TRACKER=off
     uint64_t auto_signals; // bit n-1: signal n means checkpoint, then end
     char temporary_folder[256]; // TMPDIR; "" = none, or too long
     uint64_t streams[6]; // device and inode of what stood at 0, 1 and 2 at the launch or restart
+    char checkpoint_directory[4096]; // last: a program that starts fills as few pages as it can
 };
 extern struct scp_settings scp_settings;
 

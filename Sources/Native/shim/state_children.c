@@ -19,7 +19,7 @@
 #define END_LIMIT_S 2
 #define READINGS 5 // of a list that may change: who ends and is not waited for leaves it
 
-static int64_t used_before; // page faults of children before the program began
+SCP_FORK_DATA static int64_t used_before; // page faults of children before the program began
 SCP_FORK_DATA static _Atomic bool forked; // this process, or the one it is a fork of, has called fork
 
 SCP_FORK_CODE void scp_children_note_fork(void) {
@@ -176,7 +176,7 @@ static int tell_child(struct scp_checkpoint *checkpoint, uint32_t pid) {
 
 // Children that have been waited for show in what they have used: also those of vfork, which no handler sees. (Those of
 // the program before an exec, swiftcp_launch perhaps, count as well: what it had used by the constructor is known.)
-static int64_t used_by_children(void) {
+SCP_FORK_CODE static int64_t used_by_children(void) {
     struct rusage used;
     memset(&used, 0, sizeof used);
     scp_call(SYS_getrusage, RUSAGE_CHILDREN, &used);
@@ -187,7 +187,7 @@ void scp_children_discount(int64_t faults) {
     used_before += faults;
 }
 
-void scp_children_setup(void) {
+SCP_FORK_CODE void scp_children_setup(void) {
     used_before = used_by_children();
 }
 
@@ -207,6 +207,7 @@ int scp_children_report(struct scp_checkpoint *checkpoint) {
         head.flags =
             atomic_load(&forked) || count > 0 || used_by_children() != used_before ? SCP_CHILDREN_HAS_FORKED : 0;
         memcpy(message.base, &head, sizeof head);
+        checkpoint->childless = head.flags == 0;
         if (head.flags) // who has never had a child has nothing to tell
             result = scp_link_send(SCP_MESSAGE_CHILDREN, message.base, message.count);
         if (result < 0)

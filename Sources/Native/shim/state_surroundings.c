@@ -32,7 +32,7 @@
 #define LAYERS_NOT_KNOWN UINT64_MAX
 #define ADMINISTRATOR (1ull << 21) // CAP_SYS_ADMIN: enters a domain without no-new-privileges
 
-static struct { uint64_t filters, free_layers, keyring; } start;
+SCP_FORK_DATA static struct { uint64_t filters, free_layers, keyring; } start;
 static int coordinator; // its pid, 0 = not in our namespace
 
 // ---- landlock -------------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ static void write_numbers(char *out, size_t size) {
                scp_number(start.keyring).text, (char *)NULL);
 }
 
-static void read_numbers(const char *text) {
+SCP_FORK_CODE static void read_numbers(const char *text) {
     uint64_t *const numbers[] = {&start.filters, &start.free_layers, &start.keyring};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         *numbers[i] = scp_parse_decimal(&text);
@@ -139,7 +139,7 @@ static void read_numbers(const char *text) {
     }
 }
 
-void scp_surroundings_setup(char *variable) {
+SCP_FORK_CODE void scp_surroundings_setup(char *variable) {
     if (variable && *variable != SCP_SURROUNDINGS_UNKNOWN[0]) {
         read_numbers(variable);
         return;

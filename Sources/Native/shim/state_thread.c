@@ -25,10 +25,10 @@
 // Where libc has registered the thread's restartable sequences, from the thread pointer. glibc 2.35 and later; weak
 // and unversioned, so that older ones load us.
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
-static ptrdiff_t rseq_offset; // 0 = this libc registers none
+SCP_FORK_DATA static ptrdiff_t rseq_offset; // 0 = this libc registers none
 static _Atomic uint32_t rseq_length = RSEQ_LENGTH_STEP; // what the last thread had
 
-void scp_state_thread_setup(void) {
+SCP_FORK_CODE void scp_state_thread_setup(void) {
     if (&__rseq_offset)
         rseq_offset = __rseq_offset;
 }

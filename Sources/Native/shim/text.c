@@ -18,7 +18,7 @@ size_t scp_decimal(char *out, uint64_t value) {
     return length;
 }
 
-uint64_t scp_parse_decimal(const char **cursor) {
+SCP_FORK_CODE uint64_t scp_parse_decimal(const char **cursor) {
     const char *text = *cursor;
     uint64_t value = 0;
     while (*text >= '0' && *text <= '9')

@@ -15,10 +15,12 @@
 #define LAST_PACE_NS 2000000000ll
 #define BIRTH_WAIT_MS 20 // from WELCOME to the order of a checkpoint that is under way
 #define BIRTH_LIMIT_NS 2000000000ll // for all of it
+#define SETTLED_NS 1000000000ll // who joins a checkpoint that is under way gets its order long before that
 
 static struct scp_checkpoint checkpoint; // the one in progress
 static struct scp_checkpoint_order order;
 static struct scp_stage_report report;
+static int64_t welcomed; // when the coordinator took this process in; ns
 
 // ---- one checkpoint ---------------------------------------------------------------------------------------------------
 
@@ -145,6 +147,14 @@ static int reach(enum scp_stage stage) {
     return result < 0 ? result : await(stage == SCP_STAGE_WRITTEN ? SCP_STAGE_COMMITTED : stage);
 }
 
+// Of a barrier in the pause that is there for the others: who is alone tells and goes on. GO comes, and is passed over.
+static int reach_with_others(enum scp_stage stage) {
+    if (checkpoint.processes != 1)
+        return reach(stage);
+    int result = report_stage(stage);
+    return result < 0 ? result : scp_worker_heed();
+}
+
 static int record_threads(void) {
     for (size_t i = 0; i < scp_slot_count(); i++) {
         struct scp_thread *thread = scp_vector_add(&checkpoint.threads);
@@ -218,6 +228,30 @@ static int survey(void) {
     return result;
 }
 
+// Nobody else had this order, and nobody can have been born since.
+static bool seems_alone(void) {
+    return checkpoint.childless && !(order.flags & SCP_CHECKPOINT_TOGETHER) &&
+           checkpoint.pause_start - welcomed > SETTLED_NS;
+}
+
+// Who seems to be alone looks at itself while the coordinator answers.
+static int examine_when_all_stand(void) {
+    bool early = seems_alone();
+    int result = report_stage(SCP_STAGE_QUIESCED);
+    checkpoint.processes = early;
+    if (result == 0 && early)
+        result = examine();
+    if (result == 0)
+        result = await(SCP_STAGE_QUIESCED);
+    if (result < 0 || (early && checkpoint.processes == 1))
+        return result;
+    if (early)
+        return scp_fail(&checkpoint, EAGAIN, "another process has just joined", (char *)NULL);
+    if (checkpoint.processes > 1)
+        result = survey();
+    return result == 0 ? examine() : result;
+}
+
 // From the first signal until memory is taken. The threads stay parked.
 static int pause_and_take(void) {
     int result = quiesce();
@@ -225,13 +259,9 @@ static int pause_and_take(void) {
         result = scp_children_report(&checkpoint);
     if (result < 0)
         return result;
-    result = reach(SCP_STAGE_QUIESCED);
-    if (result == 0 && checkpoint.processes > 1)
-        result = survey();
+    result = examine_when_all_stand();
     if (result == 0)
-        result = examine();
-    if (result == 0)
-        result = reach(SCP_STAGE_EXAMINED);
+        result = reach_with_others(SCP_STAGE_EXAMINED);
     scp_reentry_prepare(); // what a restart finds in this memory
     if (result == 0)
         result = scp_image_write_memory(&checkpoint);
@@ -244,7 +274,7 @@ static int pause_and_take(void) {
         report_snapshot();
     if (result == 0 && checkpoint.ancestor_count > 0)
         report_ancestors();
-    return result == 0 ? reach(SCP_STAGE_SNAPSHOTTED) : result;
+    return result == 0 ? reach_with_others(SCP_STAGE_SNAPSHOTTED) : result;
 }
 
 // In a process that is stopped nobody could carry them out.
@@ -355,7 +385,7 @@ void scp_worker_expect_checkpoint(void) {
     atomic_store(&expecting, 1);
 }
 
-static bool others_wait_for_us(void) {
+SCP_FORK_CODE static bool others_wait_for_us(void) {
     return atomic_load(&expecting) != 0;
 }
 
@@ -394,6 +424,7 @@ static void answer_unheard(void) {
 static bool dispatch(uint16_t type, const void *payload, int length) {
     switch (type) {
     case SCP_MESSAGE_WELCOME:
+        welcomed = scp_now();
         return ((const struct scp_welcome *)payload)->error == 0;
     case SCP_MESSAGE_CHECKPOINT:
         if (length != (int)sizeof order)
@@ -422,14 +453,17 @@ SCP_FORK_CODE static void wait_unconnected(int limit_ms) {
     scp_link_receive(&type, nothing, sizeof nothing, limit_ms);
 }
 
+SCP_FORK_CODE void scp_worker_newborn(void) {
+    if (!others_wait_for_us())
+        wait_unconnected(NEWBORN_MS);
+}
+
 void scp_worker_run(bool restarted) {
     static char payload[8192];
     int wait_ms = FIRST_WAIT_MS;
     bool welcome = false;
     if (restarted)
         stop_expecting();
-    else if (!others_wait_for_us())
-        wait_unconnected(NEWBORN_MS);
     for (;;) {
         if (scp_link.socket < 0 && wait_ms != REFUSED_WAIT_MS)
             scp_link_connect(restarted);

@@ -15,6 +15,7 @@ extern uint32_t scp_own_pid; // getpid() as the program sees it
 extern _Atomic uint32_t scp_checkpoint_thread_tid;
 // Makes the control area and starts the checkpoint thread; all signals are blocked in it. Returns 0 or -errno.
 int scp_checkpoint_thread_start(void);
+void scp_worker_newborn(void); // before that in a new process: waits for a moment, since most have gone by then
 void scp_worker_run(bool restarted) __attribute__((noreturn));
 // In a child of fork, before its checkpoint thread is started: a checkpoint of the parent is under way, which this process
 // will have to be part of. After that: waits until it has been, or none is to be expected. Bounded.

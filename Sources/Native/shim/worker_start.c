@@ -31,6 +31,7 @@ SCP_FORK_CODE static void begin(void *argument) {
             scp_call(SYS_close, descriptor);
     scp_link = (struct scp_link){-1, {-1, -1}};
     scp_link_open_poke();
+    scp_worker_newborn();
     scp_worker_run(false);
 }
 

@@ -29,23 +29,30 @@ SCP_FORK_DATA static _Atomic uint32_t
 #define KEPT 8
 static char found_text[2 * 4096 + 1024]; // one behind the other: no more pages are written than needed
 static char renewed_text[4096 + 1024];
-static const char *found[KEPT]; // by the constructor; NULL: was not there, or too long for what was left
-static const char *kept[KEPT]; // the same until a restart
+SCP_FORK_DATA static const char *found[KEPT]; // by the constructor; NULL: was not there, or too long for what was left
+SCP_FORK_DATA static const char *kept[KEPT]; // the same until a restart
 static const char *const kept_names[KEPT] = {"LD_PRELOAD=",       SCP_ENV_COORDINATOR "=", SCP_ENV_COMPUTATION "=",
                                              SCP_ENV_CKPTDIR "=", SCP_ENV_SIGNAL "=",      SCP_ENV_AUTO "=",
                                              SCP_ENV_STREAMS "=", SCP_ENV_SURROUNDINGS "="};
 
-void scp_exec_setup(void) {
+// Which of the names the entry has; KEPT = none.
+SCP_FORK_CODE static int which_of(const char *entry) {
+    int i = 0;
+    while (i < KEPT && (*entry != *kept_names[i] || strncmp(entry, kept_names[i], strlen(kept_names[i])) != 0))
+        i++;
+    return i;
+}
+
+SCP_FORK_CODE void scp_exec_setup(void) {
     size_t used = 0;
-    for (char **entry = environ; entry && *entry; entry++)
-        for (int i = 0; i < KEPT; i++) {
-            size_t size = strlen(*entry) + 1;
-            if (found[i] || size > sizeof found_text - used ||
-                strncmp(*entry, kept_names[i], strlen(kept_names[i])) != 0)
-                continue;
-            kept[i] = found[i] = memcpy(found_text + used, *entry, size);
-            used += size;
-        }
+    for (char **entry = environ; entry && *entry; entry++) {
+        int i = which_of(*entry);
+        size_t size = i < KEPT ? strlen(*entry) + 1 : 0;
+        if (i == KEPT || found[i] || size > sizeof found_text - used)
+            continue;
+        kept[i] = found[i] = memcpy(found_text + used, *entry, size);
+        used += size;
+    }
 }
 
 static size_t renew(int which, const char *value, size_t used) {
