@@ -20,7 +20,8 @@ public struct Restarter {
     /// Reads and checks the images; nothing is started but a coordinator that may yet be not wanted.
     public init(_ options: RestartOptions) throws(RestartError) {
         self.options = options
-        coordinator = options.verifyOnly ? nil : (try? CoordinatorAccess(options.parsed)).flatMap(PreparedCoordinator.init)
+        let access = options.verifyOnly ? nil : try? CoordinatorAccess(options.parsed)
+        coordinator = access.flatMap(PreparedCoordinator.init)
         // Each process takes an image, a plan and a pipe here.
         _ = scp_raise_descriptor_limit()
         set = try RestartSet(options.parsed.operands)

@@ -102,6 +102,7 @@ struct scp_memory { // checkpoint->image_private
     struct scp_vector metadata; // bytes
     struct scp_vector thread_notes; // bytes: core notes of the threads, made in the pause
     struct scp_file_identity identity;
+    uint64_t unheeded; // bytes saved by a round since it last looked for the coordinator's word
     int64_t marks_ns; // what reading smaps took
     uint64_t huge_bytes; // of private memory in huge pages, as smaps was read last
     int pagemap, memory; // /proc/self/pagemap, /proc/self/mem
@@ -161,6 +162,8 @@ void scp_memory_name(const struct scp_checkpoint *checkpoint, const struct scp_r
 
 // ---- region_marks.c, region_kinds.c ----------------------------------------------------------------------------------
 int scp_marks_read(struct scp_checkpoint *checkpoint);
+// The regions and their marks as they are now: smaps is read again only where mappings have changed.
+int scp_regions_again(struct scp_checkpoint *checkpoint);
 // A line of maps while its region is being made out.
 struct scp_line {
     uint64_t start, end, offset, device, inode;

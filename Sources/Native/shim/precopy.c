@@ -16,11 +16,22 @@
 
 #define ROUNDS_MAXIMUM 16
 #define PIECE (64ull << 20) // bytes
+#define HEED_EVERY (1u << 20) // bytes between two looks for the coordinator's word
+#define RUN_COST (16u << 10) // bytes that a run counts as beside its own
 #define FIRST_ROUND_NS 300000000000ll // while it goes on the image grows, and the coordinator waits
 #define LATER_ROUNDS_NS 15000000000ll // these write in place
 #define MANY_PAGES (2u << 20) // the same: a round of more would take too long
 #define FEW_PAGES 512u // copied in half a millisecond: another round is not worth it
 #define PAUSE_SPARE (4u << 20) // bytes of the sink for what no round sees
+
+// Single pages would otherwise cost three system calls instead of one.
+static bool is_time_to_look(struct scp_memory *memory, uint64_t bytes) {
+    memory->unheeded += bytes + RUN_COST;
+    if (memory->unheeded < HEED_EVERY)
+        return false;
+    memory->unheeded = 0;
+    return true;
+}
 
 // Long runs in pieces, so that the coordinator's word is heard. Only the first round may be cut short: what it leaves
 // out was never saved, and the pause takes it. Later ones, and those of an incremental image, would leave pages armed whose
@@ -32,9 +43,11 @@ static int save_run(struct scp_checkpoint *checkpoint, const struct scp_region *
         struct scp_run part = *run;
         part.start = at;
         part.end = run->end - at > PIECE ? at + PIECE : run->end;
-        result = scp_worker_heed();
-        if (memory->round_deadline != 0 && scp_now() > memory->round_deadline)
-            return result;
+        if (is_time_to_look(memory, part.end - part.start)) {
+            result = scp_worker_heed();
+            if (memory->round_deadline != 0 && scp_now() > memory->round_deadline)
+                return result;
+        }
         if (result == 0)
             result = scp_saved_run(checkpoint, region, &part);
     }
@@ -90,7 +103,7 @@ static int measure_round(struct scp_checkpoint *checkpoint, int number, struct s
     int64_t start = scp_now();
     int result = save_round(checkpoint);
     if (result == 0 && number == 0 && memory->tracker.descriptor >= 0)
-        result = scp_marks_read(checkpoint); // registering has split mappings: better now than in the pause
+        result = scp_regions_again(checkpoint); // registering has split mappings: better seen now than in the pause
     int64_t took = scp_now() - start;
     left->bytes = result == 0 ? scp_pages_written_in_all(checkpoint) * SCP_PAGE : 0;
     left->written = per_second(left->bytes, took);

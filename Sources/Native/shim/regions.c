@@ -194,7 +194,8 @@ int scp_regions_prepare(struct scp_checkpoint *checkpoint) {
     return 0;
 }
 
-int scp_regions_examine(struct scp_checkpoint *checkpoint) {
+// `slow`: smaps is read where mappings have changed, however long that takes.
+static int examine(struct scp_checkpoint *checkpoint, bool slow) {
     struct scp_memory *memory = scp_memory_get(checkpoint);
     if (memory == NULL)
         return checkpoint->error ? -checkpoint->error : -ENOMEM;
@@ -206,10 +207,21 @@ int scp_regions_examine(struct scp_checkpoint *checkpoint) {
     int result = read_maps(checkpoint, &memory->maps);
     if (result < 0)
         return scp_fail(checkpoint, result, "cannot read /proc/self/maps", NULL);
-    if (memory->marks_ns < QUICK_MARKS_NS && !as_marked(checkpoint, &memory->marks)) {
+    if ((slow || memory->marks_ns < QUICK_MARKS_NS) && !as_marked(checkpoint, &memory->marks)) {
         result = scp_marks_read(checkpoint);
         if (result < 0)
             return result;
     }
     return classify_all(checkpoint, memory);
+}
+
+int scp_regions_examine(struct scp_checkpoint *checkpoint) {
+    return examine(checkpoint, false);
+}
+
+int scp_regions_again(struct scp_checkpoint *checkpoint) {
+    size_t strings = checkpoint->strings.count;
+    int result = examine(checkpoint, true);
+    checkpoint->strings.count = strings; // the pause names everything again
+    return result;
 }
