@@ -103,7 +103,8 @@ static int measure_round(struct scp_checkpoint *checkpoint, int number, struct s
     int64_t start = scp_now();
     int result = save_round(checkpoint);
     if (result == 0 && number == 0 && memory->tracker.descriptor >= 0)
-        result = scp_regions_again(checkpoint); // registering has split mappings: better seen now than in the pause
+        // Registering has split mappings: better seen now than in the pause. A long round may have missed new advice too.
+        result = memory->builds_on ? scp_regions_again(checkpoint) : scp_marks_read(checkpoint);
     int64_t took = scp_now() - start;
     left->bytes = result == 0 ? scp_pages_written_in_all(checkpoint) * SCP_PAGE : 0;
     left->written = per_second(left->bytes, took);
