@@ -138,6 +138,7 @@ static void stop_by(int signal) {
     action(signal, &own, NULL);
 }
 
+// Always sent to this very thread: it stops before it can go on to the gate, and takes all others with it.
 void scp_stops_stop(void) {
     int signal = stopped_by;
     stopped_by = 0;
@@ -146,5 +147,5 @@ void scp_stops_stop(void) {
     if (signal != SIGSTOP && is_looked_after())
         stop_by(signal);
     else
-        scp_call(SYS_kill, scp_own_pid, SIGSTOP);
+        scp_call(SYS_tgkill, scp_own_pid, scp_checkpoint_tid(), SIGSTOP);
 }
