@@ -271,6 +271,12 @@ struct Rig {
         var generation: UInt32?
         for worker in workers { generation = takeOrder(worker)?.generation }
         guard let generation else { return nil }
+        finish(workers, generation)
+        return generation
+    }
+
+    /// The same for workers whose orders have been taken.
+    mutating func finish(_ workers: [ConnectionID], _ generation: UInt32) {
         let count = UInt32(workers.count)
         for stage in [Stage.quiesced, .surveyed, .examined, .snapshotted] where stage != .surveyed || count > 1 {
             for worker in workers { report(worker, stage, generation) }
@@ -285,6 +291,5 @@ struct Rig {
         for worker in workers {
             #expect(take(worker) == .go(StageGo(stage: .committed, generation: generation, processes: count)))
         }
-        return generation
     }
 }

@@ -15,14 +15,6 @@ struct StoppedTests {
         return nil
     }
 
-    /// From the orders on to the end.
-    private func finish(_ rig: inout Rig, _ workers: [ConnectionID], _ generation: UInt32) {
-        let stages: [Stage] = [.quiesced, .surveyed, .examined, .snapshotted, .written]
-        for stage in stages where stage != .surveyed || workers.count > 1 {
-            for worker in workers { rig.report(worker, stage, generation) }
-        }
-    }
-
     private func stray(_ pid: Int32) -> Stray {
         var stray = Stray(pid: pid, parent: 10, name: "stray", isMarked: true)
         stray.obstacle = .stopped
@@ -41,7 +33,7 @@ struct StoppedTests {
         let orders = [order(&rig, stopped), order(&rig, running)]
         #expect(orders.map { $0?.stoppedBy } == [19, 0])
         #expect(orders.allSatisfy { ($0?.flags ?? 0) & UInt32(SCP_CHECKPOINT_STOPPED_AMONG.rawValue) != 0 })
-        finish(&rig, [stopped, running], 1)
+        rig.finish([stopped, running], 1)
         #expect(rig.reply(command)?.status == "ok")
         #expect(rig.led.isEmpty)
     }
@@ -80,7 +72,7 @@ struct StoppedTests {
         let id = rig.coordinator.living.first?.id ?? ""
         rig.feed(.continued(id))
         #expect(order(&rig, worker)?.stoppedBy == 0)
-        finish(&rig, [worker], 2)
+        rig.finish([worker], 2)
         #expect(rig.reply(command)?.status == "ok")
     }
 
@@ -93,7 +85,7 @@ struct StoppedTests {
         rig.stopped = [10]
         rig.pass(0.2)
         #expect(order(&rig, worker)?.stoppedBy == 19)
-        finish(&rig, [worker], 2)
+        rig.finish([worker], 2)
         #expect(rig.reply(command)?.status == "ok")
     }
 
@@ -112,7 +104,7 @@ struct StoppedTests {
         #expect(order(&rig, parent)?.stoppedBy == 0)
         let child = rig.worker(11)
         #expect(order(&rig, child)?.stoppedBy == 19)
-        finish(&rig, [parent, child], 2)
+        rig.finish([parent, child], 2)
         #expect(rig.reply(command)?.status == "ok")
     }
 }

@@ -99,27 +99,23 @@ static void on_request(int signal, siginfo_t *info, void *context) {
 
 // ---- in the checkpoint thread ------------------------------------------------------------------------------------------
 
-static long action(int signal, const struct scp_action *new, struct scp_action *old) {
-    return scp_call(SYS_rt_sigaction, signal, new, old, 8);
-}
-
 static void install(struct installed *entry, int signal) {
     struct scp_action ours = {.handler = (uint64_t)(uintptr_t)on_request,
                               .flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | 0x04000000 /* SA_RESTORER */,
                               .restorer = (uint64_t)(uintptr_t)scp_arch_signal_return,
                               .mask = ~0ull};
     struct scp_action current;
-    action(signal, NULL, &current);
+    scp_signal_action(signal, NULL, &current);
     if (current.handler == ours.handler)
         return; // still there: a request of the last checkpoint is outstanding
     entry->signal = signal;
     entry->program = current;
-    entry->active = action(signal, &ours, NULL) == 0;
+    entry->active = scp_signal_action(signal, &ours, NULL) == 0;
 }
 
 static bool program_leaves_alone(int signal) {
     struct scp_action current;
-    return action(signal, NULL, &current) == 0 &&
+    return scp_signal_action(signal, NULL, &current) == 0 &&
            (current.handler == (uint64_t)(uintptr_t)SIG_DFL || current.handler == (uint64_t)(uintptr_t)on_request);
 }
 
@@ -137,9 +133,9 @@ void scp_handlers_remove(void) {
         struct scp_action current;
         if (!installed[i].active)
             continue;
-        action(installed[i].signal, NULL, &current);
+        scp_signal_action(installed[i].signal, NULL, &current);
         if (current.handler == (uint64_t)(uintptr_t)on_request) // else: the program has set its own meanwhile
-            action(installed[i].signal, &installed[i].program, NULL);
+            scp_signal_action(installed[i].signal, &installed[i].program, NULL);
         installed[i].active = false;
     }
     for (uint32_t n = atomic_exchange(&stray_signals, 0); n > 0; n--)
@@ -202,9 +198,9 @@ SCP_FORK_CODE static void put_back_copied(void) {
         struct scp_action current;
         if (installed[i].signal == 0)
             continue;
-        action(installed[i].signal, NULL, &current);
+        scp_signal_action(installed[i].signal, NULL, &current);
         if (current.handler == (uint64_t)(uintptr_t)on_request)
-            action(installed[i].signal, &installed[i].program, NULL);
+            scp_signal_action(installed[i].signal, &installed[i].program, NULL);
     }
 }
 

@@ -1,6 +1,7 @@
 // Stop and go. The checkpoint thread asks every other thread, by a queued signal with a magic value, to park in a
 // handler (park.c), until two passes over /proc/self/task in a row bring nothing new and everybody asked is parked.
 #include "slots.h"
+#include "state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,17 +50,11 @@ static int read_stat(uint32_t tid, struct task_status *out) {
     number[scp_decimal(number, tid)] = 0;
     scp_concat(path, sizeof path, number, "/stat", (char *)NULL);
     long length = scp_read_small_at(tasks, path, text, sizeof text);
-    const char *field = length < 0 ? NULL : strrchr(text, ')'); // the end of the name, the second field
-    if (!field || field[1] != ' ')
-        return length < 0 ? (int)length : -ESRCH;
-    out->state = field[2];
-    for (int skipped = 2; skipped < 32 && field; skipped++)
-        field = strchr(field + 1, ' ');
-    if (!field)
-        return -ESRCH;
-    field++;
-    out->blocked = scp_parse_decimal(&field);
-    return 0;
+    if (length < 0)
+        return (int)length;
+    out->state = scp_stat_state(text);
+    out->blocked = scp_stat_field(text, 32);
+    return out->state ? 0 : -ESRCH;
 }
 
 static bool is_led(const struct scp_checkpoint *checkpoint) {

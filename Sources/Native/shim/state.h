@@ -111,6 +111,11 @@ void scp_limits_restore(void);
 
 // Field n of the text of /proc/PID/stat (proc(5) counts from 1), from 4 on: behind the name, which may hold anything.
 uint64_t scp_stat_field(const char *text, int field);
+char scp_stat_state(const char *text); // the letter; 0: it is no such text
+// rt_sigaction, past libc: the kernel's own structure, also for libc's signals.
+static inline long scp_signal_action(int signal, const struct scp_action *new, struct scp_action *old) {
+    return scp_call(SYS_rt_sigaction, signal, new, old, 8);
+}
 uint64_t scp_process_filters(void); // seccomp filters in force for the calling process
 int scp_process_prepare(struct scp_checkpoint *checkpoint, const char *status); // refusals that need no pause
 int scp_process_examine(const struct scp_examination *examination);

@@ -158,6 +158,11 @@ static uint32_t terminal_path(struct scp_checkpoint *checkpoint, uint64_t device
     return length == 0 ? 0 : scp_string(&checkpoint->strings, path, length);
 }
 
+char scp_stat_state(const char *text) {
+    const char *end = strrchr(text, ')');
+    return end && end[1] == ' ' ? end[2] : 0;
+}
+
 uint64_t scp_stat_field(const char *text, int wanted) {
     const char *cursor = strrchr(text, ')');
     for (int field = 2; cursor && field < wanted; field++)

@@ -51,13 +51,7 @@ static size_t thread_count(void) {
     char text[1024];
     if (scp_read_small("/proc/self/stat", text, sizeof text) < 0)
         return 0;
-    const char *cursor = strrchr(text, ')');
-    for (int field = 2; cursor && field < 20; field++) // num_threads is field 20
-        cursor = strchr(cursor + 1, ' ');
-    if (!cursor)
-        return 0;
-    cursor++;
-    return scp_parse_decimal(&cursor);
+    return scp_stat_field(text, 20);
 }
 
 size_t scp_schedule_prepare(void) {

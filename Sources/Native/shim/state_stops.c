@@ -35,10 +35,7 @@ void scp_stops_note(int signal) {
 static char state_of(uint32_t pid) {
     char path[64], text[1024];
     scp_concat(path, sizeof path, "/proc/", scp_number(pid).text, "/stat", (char *)NULL);
-    if (scp_read_small(path, text, sizeof text) <= 0)
-        return 0;
-    const char *end = strrchr(text, ')');
-    return end && end[1] == ' ' ? end[2] : 0;
+    return scp_read_small(path, text, sizeof text) > 0 ? scp_stat_state(text) : 0;
 }
 
 // 't': held by the tracer already, which has not led it anywhere yet: all wait for this process to be prepared too.
@@ -90,20 +87,16 @@ int scp_stops_examine(const struct scp_examination *examination) {
 
 // ---- the restart ----------------------------------------------------------------------------------------------------
 
-static long action(int signal, const struct scp_action *new, struct scp_action *old) {
-    return scp_call(SYS_rt_sigaction, signal, new, old, 8);
-}
-
 static struct scp_action of_children; // SIGCHLD, as the program has it
 
 // Whether SIGCHLD is pending is restored with all other signals.
 void scp_stops_hush(void) {
     if (child_count == 0)
         return;
-    action(SIGCHLD, NULL, &of_children);
+    scp_signal_action(SIGCHLD, NULL, &of_children);
     struct scp_action hushed = of_children;
     hushed.flags |= SA_NOCLDSTOP;
-    action(SIGCHLD, &hushed, NULL);
+    scp_signal_action(SIGCHLD, &hushed, NULL);
 }
 
 // Who does not come is ended by swiftcp_restart's limit, with this process.
@@ -117,7 +110,7 @@ void scp_stops_await(void) {
             continue;
     }
     child_count = 0;
-    action(SIGCHLD, &of_children, NULL);
+    scp_signal_action(SIGCHLD, &of_children, NULL);
 }
 
 // The kernel takes no stop by a terminal's signal in a group that nobody outside of it in the session looks after.
@@ -131,11 +124,11 @@ static bool is_looked_after(void) {
 static void stop_by(int signal) {
     struct scp_action standard = {.handler = (uint64_t)(uintptr_t)SIG_DFL}, own;
     uint64_t set = 1ull << (signal - 1), mask;
-    action(signal, &standard, &own);
+    scp_signal_action(signal, &standard, &own);
     scp_call(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, &mask, 8);
     scp_call(SYS_tgkill, scp_own_pid, scp_checkpoint_tid(), signal);
     scp_call(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
-    action(signal, &own, NULL);
+    scp_signal_action(signal, &own, NULL);
 }
 
 // Always sent to this very thread: it stops before it can go on to the gate, and takes all others with it.
