@@ -186,6 +186,9 @@ extension Coordinator {
         if !stopped.isEmpty { flags |= UInt32(SCP_CHECKPOINT_STOPPED_AMONG.rawValue) }
         let waitsForStart = computations[id]?.checkpoint?.hasStarted == false
         if waitsForStart { flags |= UInt32(SCP_CHECKPOINT_TOGETHER.rawValue) }
+        if computations[id]?.workers.count == 1, computations[id]?.announced.isEmpty == true {
+            flags |= UInt32(SCP_CHECKPOINT_ALONE.rawValue)
+        }
         if computations[id]?.checkpoint?.retries ?? 0 > 0 { flags |= UInt32(SCP_CHECKPOINT_SEAL.rawValue) }
         // A worker waits for the slowest of all; the coordinator's own limits are far stricter.
         let patience = min(configuration.stageLimit * 10, 4_000_000)

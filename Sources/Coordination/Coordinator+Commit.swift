@@ -85,7 +85,8 @@ extension Coordinator {
     /// accepted, events that wait to be read. Everybody runs for a moment, longer each time, and it is tried again.
     mutating func pause(_ id: String, _ reason: String) {
         guard var checkpoint = computations[id]?.checkpoint,
-            now.monotonic.seconds(since: checkpoint.started.monotonic) < configuration.repeatLimit
+            checkpoint.attempts < Self.fewestAttempts
+                || now.monotonic.seconds(since: checkpoint.started.monotonic) < configuration.repeatLimit
         else { return failCheckpoint(id, EAGAIN, reason) }
         log("checkpoint of \(id) is repeated: \(reason)")
         sendToMembers(id, .abort(Text(error: EAGAIN, generation: checkpoint.generation, text: reason)))
@@ -107,6 +108,8 @@ extension Coordinator {
         computations[id]?.checkpoint?.attempts = checkpoint.attempts
     }
 
+    /// Pauses that are made even where the machine is so busy that one attempt takes longer than the limit.
+    private static let fewestAttempts = 2
     /// Seconds.
     private static let shortestPause = 0.001
     private static let longestPause = 0.1

@@ -45,6 +45,21 @@ import Wire
         #expect(rig.coordinator.living.first?.checkpoint == nil)
     }
 
+    @Test func `A machine that is so busy that one attempt takes longer than the limit gets three of them`() {
+        var rig = Rig { $0.repeatLimit = 2 }
+        let worker = rig.worker(10)
+        let command = rig.request(Request(.checkpoint))
+        for generation in UInt32(1)...3 {
+            #expect(rig.takeOrder(worker)?.generation == generation)
+            #expect(rig.reply(command) == nil)
+            rig.pass(5)
+            rig.feed(.message(worker, .failed(Text(error: EAGAIN, generation: generation, text: "connections wait"))))
+            _ = rig.takeAll(worker)
+            rig.pass(0.11)
+        }
+        #expect(rig.reply(command)?.error == "process 10 (counter): connections wait")
+    }
+
     @Test func `The last process ends meanwhile`() {
         var rig = Rig()
         let worker = rig.worker(10)

@@ -12,6 +12,10 @@ struct StartTests {
         (order?.flags ?? 0) & UInt32(SCP_CHECKPOINT_TOGETHER.rawValue) != 0
     }
 
+    private func isAlone(_ order: CheckpointOrder?) -> Bool {
+        (order?.flags ?? 0) & UInt32(SCP_CHECKPOINT_ALONE.rawValue) != 0
+    }
+
     private func start(_ processes: UInt32) -> Message {
         .go(StageGo(stage: .running, generation: 1, processes: processes))
     }
@@ -38,7 +42,10 @@ struct StartTests {
         var rig = Rig()
         let worker = rig.worker(10)
         _ = rig.request(Request(.checkpoint))
-        #expect(!waits(rig.takeOrder(worker)))
+        let order = rig.takeOrder(worker)
+        #expect(!waits(order) && isAlone(order))
+        let second = rig.worker(11)
+        #expect(!isAlone(rig.takeOrder(second)), "the first one has its order")
     }
 
     @Test("Who joins while others prepare is told with them, and not waited for")

@@ -23,8 +23,8 @@ static void *work(void *argument) {
     do {
         for (int i = 0; i < 100; i++)
             sum += value ^ rounds++;
-        // Few threads compute all the time, many mostly sleep.
-        nanosleep(&(struct timespec){0, count > 100 ? 20000000 : 200000}, NULL);
+        // Few threads compute all the time, many mostly sleep: two such programs must leave room on two cores.
+        nanosleep(&(struct timespec){0, count > 100 ? 200000000 : 200000}, NULL);
     } while (!stop);
     self->sum = sum;
     self->rounds = rounds;

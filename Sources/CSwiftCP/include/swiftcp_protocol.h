@@ -97,6 +97,7 @@ enum scp_checkpoint_flag {
     // It may come before this process is prepared, if it has joined later: nobody waits for it then.
     SCP_CHECKPOINT_TOGETHER = 1u << 4,
     SCP_CHECKPOINT_STOPPED_AMONG = 1u << 5, // one of the processes is stopped, a child of this one perhaps
+    SCP_CHECKPOINT_ALONE = 1u << 6, // when this order was sent nobody else was there, or about to come
 };
 enum scp_compression {
     SCP_COMPRESSION_NONE = 0,

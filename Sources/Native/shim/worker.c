@@ -15,12 +15,10 @@
 #define LAST_PACE_NS 2000000000ll
 #define BIRTH_WAIT_MS 20 // from WELCOME to the order of a checkpoint that is under way
 #define BIRTH_LIMIT_NS 2000000000ll // for all of it
-#define SETTLED_NS 1000000000ll // who joins a checkpoint that is under way gets its order long before that
 
 static struct scp_checkpoint checkpoint; // the one in progress
 static struct scp_checkpoint_order order;
 static struct scp_stage_report report;
-static int64_t welcomed; // when the coordinator took this process in; ns
 
 // ---- one checkpoint ---------------------------------------------------------------------------------------------------
 
@@ -230,8 +228,7 @@ static int survey(void) {
 
 // Nobody else had this order, and nobody can have been born since.
 static bool seems_alone(void) {
-    return checkpoint.childless && !(order.flags & SCP_CHECKPOINT_TOGETHER) &&
-           checkpoint.pause_start - welcomed > SETTLED_NS;
+    return checkpoint.childless && order.flags & SCP_CHECKPOINT_ALONE;
 }
 
 // Who seems to be alone looks at itself while the coordinator answers.
@@ -424,7 +421,6 @@ static void answer_unheard(void) {
 static bool dispatch(uint16_t type, const void *payload, int length) {
     switch (type) {
     case SCP_MESSAGE_WELCOME:
-        welcomed = scp_now();
         return ((const struct scp_welcome *)payload)->error == 0;
     case SCP_MESSAGE_CHECKPOINT:
         if (length != (int)sizeof order)

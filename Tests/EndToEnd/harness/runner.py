@@ -9,7 +9,7 @@ import traceback
 
 from .build import scratch_folder
 from .errors import Failed, Skipped
-from .processes import become_subreaper, die_with_parent, kill_tree, state_of
+from .processes import become_subreaper, children, die_with_parent, kill_tree, state_of
 from .waiting import wait_for
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -68,6 +68,13 @@ def kill_tree_of_case(pid):
     wait_for(gone, 20, f"the end of case process {pid}")
 
 
+def end_strays(own):
+    """Kills what a case's process could not end itself: it has become this process's, and would disturb the cases that follow."""
+    for pid in set(children(os.getpid())) - own:
+        kill_tree_of_case(pid)
+        os.waitpid(pid, 0)
+
+
 def write_verdict(path, verdict, text):
     with open(path + ".new", "w", encoding="utf-8") as file:
         json.dump([verdict, text], file)
@@ -120,6 +127,7 @@ class Runner:
         if not one.finished():
             return False
         running.remove(one)
+        end_strays({other.pid for other in running})
         verdict, text = one.verdict()
         self.counts[verdict] += 1
         seconds = time.monotonic() - one.started
