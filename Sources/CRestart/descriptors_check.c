@@ -94,14 +94,17 @@ static bool brings_content(const struct place *place, const struct stat *there) 
     return (entry->flags & SCP_OBJECT_HAS_CONTENT) && needed;
 }
 
+// The folder, or the first one above it that is still there.
 static int check_folder(const struct place *place) {
     char folder[4096];
     snprintf(folder, sizeof folder, "%s", place->path);
-    char *slash = strrchr(folder, '/');
-    if (slash != NULL)
-        slash[slash == folder ? 1 : 0] = '\0';
-    if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0)
-        return 0;
+    do {
+        char *slash = strrchr(folder, '/');
+        if (slash != NULL)
+            slash[slash == folder ? 1 : 0] = '\0';
+        if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0)
+            return 0;
+    } while (errno == ENOENT && strlen(folder) > 1);
     return crestart_fail(place->message, errno, "%s is to be made again, but not in its folder",
                          crestart_name(place->tables, place->object));
 }
@@ -147,6 +150,8 @@ static int check_named(const struct place *place, mode_t kind, const char *what)
         return 0;
     const char *name = crestart_name(place->tables, place->object);
     int result = kind == 0 ? lstat(place->path, &status) : stat(place->path, &status);
+    if (result != 0 && errno == ENOENT && kind == S_IFIFO)
+        return check_folder(place); // is made again
     if (result != 0)
         return crestart_fail(place->message, errno, "%s: %s cannot be found (if it has moved: --map OLD=NEW)", name,
                              place->path);

@@ -167,6 +167,18 @@ static int cut_back(struct crestart_descriptors *made, uint32_t object) {
                   "has grown and cannot be cut back to its length at the checkpoint (--files keep)");
 }
 
+int crestart_make_folders(const char *path) {
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%s", path);
+    for (char *slash = strchr(folder + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+            return -errno;
+        *slash = '/';
+    }
+    return 0;
+}
+
 // A file that the program was writing is often finished under another name, and then begun anew: another one has its name.
 // But the log of a job is the job's.
 static bool is_replaced(const struct crestart_descriptors *made, uint32_t object, const struct stat *there) {
@@ -188,6 +200,8 @@ static int bring_content(struct crestart_descriptors *made, uint32_t object, con
     if (there && spare && !replaced)
         return 0;
     int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, entry->mode & 07777);
+    if (descriptor < 0 && errno == ENOENT && crestart_make_folders(path) == 0)
+        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, entry->mode & 07777);
     if (descriptor < 0)
         return failed(made, object, errno, "cannot be made again");
     int result = write_content(made, object, descriptor, false);
@@ -200,27 +214,6 @@ static int bring_content(struct crestart_descriptors *made, uint32_t object, con
                       replaced ? "is another file now"
                       : exists ? "was shorter"
                                : "was not there any more");
-    return 0;
-}
-
-// Files under /proc/PID belong to a process that does not exist yet.
-static int open_later(struct crestart_descriptors *made, uint32_t object, const char *path) {
-    char own[32], *text = NULL;
-    uint32_t pid = crestart_member_of(&made->tables, object)->pid;
-    size_t length = (size_t)snprintf(own, sizeof own, "/proc/%u/", pid);
-    if (pid != 0 && strncmp(path, own, length) == 0) {
-        size_t room = strlen(path) + sizeof "/proc/self/";
-        text = malloc(room);
-        if (text != NULL)
-            snprintf(text, room, "/proc/self/%s", path + length);
-    } else {
-        text = strdup(path);
-    }
-    if (text == NULL)
-        return failed(made, object, ENOMEM, "cannot be noted");
-    const struct scp_object *entry = &made->tables.objects[object];
-    made->late[made->late_count++] =
-        (struct crestart_late){object, crestart_open_flags(entry), 0, entry->position, text};
     return 0;
 }
 
@@ -243,11 +236,11 @@ static int shared_log(const struct crestart_descriptors *made, uint32_t object, 
 int crestart_make_file(struct crestart_descriptors *made, uint32_t object) {
     const struct scp_object *entry = &made->tables.objects[object];
     char path[4096];
-    if (entry->flags & SCP_OBJECT_DELETED)
-        return open_nameless(made, object);
     int result = mapped_path(made, object, path);
     if (result == 0 && (entry->flags & SCP_OBJECT_PSEUDO) && strncmp(path, "/proc/", 6) == 0)
-        return open_later(made, object, path);
+        return crestart_open_later(made, object, path);
+    if (entry->flags & SCP_OBJECT_DELETED)
+        return open_nameless(made, object);
     if (result == 0 && (made->working[object] = shared_log(made, object, path)) >= 0)
         return 0;
     struct stat status;

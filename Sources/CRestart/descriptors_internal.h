@@ -19,7 +19,7 @@ struct crestart_inode {
     int descriptor; // open for reading and writing, close-on-exec
     mode_t mode; // set at the end: it may forbid our own reopening
 };
-// What can be opened in the new process only.
+// What can be opened in the new process only. If working[object] is there, it stands in for what is not found then.
 struct crestart_late {
     uint32_t object;
     int flags; // for open; -1: a pidfd
@@ -88,6 +88,8 @@ int crestart_validate(const struct crestart_tables *tables, struct crestart_mess
 
 // ---- makers: set made->working[object]; 0 or -errno with the sentence -----------------------------------------------------
 int crestart_make_file(struct crestart_descriptors *made, uint32_t object);
+// descriptors_procfs.c, for a file of /proc: it is opened in the new process.
+int crestart_open_later(struct crestart_descriptors *made, uint32_t object, const char *path);
 int crestart_make_directory(struct crestart_descriptors *made, uint32_t object);
 int crestart_make_device(struct crestart_descriptors *made, uint32_t object);
 int crestart_make_path(struct crestart_descriptors *made, uint32_t object);

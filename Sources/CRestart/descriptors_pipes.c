@@ -95,6 +95,18 @@ static int open_deleted_fifo(const char *path, mode_t mode, struct ends *ends) {
     return result;
 }
 
+// It holds nothing on disk: what stood in it is in the image.
+static int open_missing_fifo(struct crestart_descriptors *made, uint32_t object, const char *path, struct ends *ends) {
+    const struct scp_object *entry = &made->tables.objects[object];
+    mode_t mode = entry->mode & 07777;
+    const char *name = crestart_name(&made->tables, object);
+    if (crestart_make_folders(path) != 0 || mkfifo(path, mode | 0600) != 0)
+        return -errno;
+    crestart_warn(made, "%s was not there any more: it has been made again", name);
+    int result = open_fifo(path, !(entry->flags & SCP_OBJECT_NEVER_WRITER), ends);
+    return chmod(path, mode) == 0 || result != 0 ? result : -errno;
+}
+
 static int open_ends(struct crestart_descriptors *made, uint32_t object, struct ends *ends) {
     const struct scp_object *entry = &made->tables.objects[object];
     char path[4096];
@@ -104,8 +116,10 @@ static int open_ends(struct crestart_descriptors *made, uint32_t object, struct 
     int result = crestart_map_path(&made->options, crestart_string(&made->tables, entry->path), path, sizeof path);
     if (result != 0)
         return result;
-    return entry->flags & SCP_OBJECT_DELETED ? open_deleted_fifo(path, entry->mode & 07777, ends)
-                                             : open_fifo(path, !(entry->flags & SCP_OBJECT_NEVER_WRITER), ends);
+    if (entry->flags & SCP_OBJECT_DELETED)
+        return open_deleted_fifo(path, entry->mode & 07777, ends);
+    result = open_fifo(path, !(entry->flags & SCP_OBJECT_NEVER_WRITER), ends);
+    return result == -ENOENT ? open_missing_fifo(made, object, path, ends) : result;
 }
 
 static bool is_pipe(const struct scp_object *object) {

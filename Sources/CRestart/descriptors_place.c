@@ -93,6 +93,8 @@ static int open_late(struct placing *placing, int *failed) {
         if (!has_object(placing, late->object))
             continue;
         long descriptor = open_one(late);
+        if (descriptor == -ENOENT && placing->working[late->object] >= 0)
+            continue;
         if (descriptor < 0) {
             *failed = made->lowest[late->object];
             return (int)descriptor;

@@ -137,8 +137,12 @@ void crestart_process_finish(void *argument, uint32_t index) {
         give_up(process->status, -result, "cannot enter the program's working directory");
     size_t count = list_kept(process, keep);
     result = place(set, index, keep, count, &failed);
-    if (result < 0)
-        give_up(keep[SCP_PLAN_DESCRIPTOR_STATUS], -result, "cannot put the program's descriptors in place");
+    if (result < 0) {
+        char why[64] = "cannot put the program's descriptors in place";
+        if (failed >= 0)
+            snprintf(why, sizeof why, "cannot put descriptor %d in place", failed);
+        give_up(keep[SCP_PLAN_DESCRIPTOR_STATUS], -result, why);
+    }
     result = crestart_plan_change(keep[SCP_PLAN_DESCRIPTOR_PLAN], process->numbers_offset, keep, count * sizeof *keep);
     if (result < 0)
         give_up(keep[SCP_PLAN_DESCRIPTOR_STATUS], -result, "cannot complete the plan");

@@ -3,8 +3,11 @@
 import fcntl
 import os
 import pty
+import shutil
 import socket
+import stat
 import struct
+import subprocess
 import termios
 
 from harness import build
@@ -218,6 +221,22 @@ def temporary_file_that_was_removed(folder):
 
 
 @suite.case()
+def removed_session(folder):
+    """A FIFO is made again under its name, for whoever writes to it from outside; so are a mapped file and their folder."""
+    computation = killed(folder, "session")
+    session = os.path.join(computation.work, "session")
+    queue = os.path.join(session, "queue")
+    shutil.rmtree(session)
+    computation.restart()
+    computation.restored()
+    check(stat.S_ISFIFO(os.stat(queue).st_mode), f"{queue} is no FIFO")
+    check_equal(stat.S_IMODE(os.stat(queue).st_mode), 0o640, "its mode")
+    computation.release()
+    computation.expect("PASS")
+    check("made again" in computation.errors.drained(), f"no word of it in {computation.errors.text()!r}")
+
+
+@suite.case()
 def changed_content_is_rewound(folder):
     computation = killed(folder, "file", ["--ckpt-open-files"])
     with open(file_of(computation), "w", encoding="ascii") as file:
@@ -265,6 +284,17 @@ def tcp_connection_that_leads_out(folder):
     computation = killed(folder, "socket", **passing(theirs.detach()))
     only_the_program_has_it()
     ours.close()
+    passes(computation)
+
+
+@suite.case()
+def file_of_a_process_outside_that_has_ended(folder):
+    """The program will be told that the process has ended, as it would have been without the restart."""
+    other = subprocess.Popen(["/bin/sleep", "1000"])
+    comm = os.open(f"/proc/{other.pid}/comm", os.O_RDONLY)
+    computation = killed(folder, "proc", **passing(comm))
+    other.kill()
+    other.wait()
     passes(computation)
 
 

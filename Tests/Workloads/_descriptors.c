@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -49,6 +50,37 @@ static void hold_reader(void) {
 }
 
 #define OUTSIDE 200
+
+// A folder of the session's: a FIFO with three bytes in it, a mapped file.
+static void hold_session(void) {
+    char bytes[4] = "";
+    workload_check(mkdir("session", 0700) == 0 && mkfifo("session/queue", 0640) == 0);
+    int queue = open("session/queue", O_RDWR), file = open("session/memory", O_RDWR | O_CREAT, 0600);
+    workload_equal(write(queue, "abc", 3), 3);
+    workload_equal(ftruncate(file, 4096), 0);
+    int *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    workload_check(memory != MAP_FAILED);
+    close(file);
+    memory[1000] = 17;
+    workload_ready();
+    workload_wait();
+    workload_equal(read(queue, bytes, 3), 3);
+    workload_check(strcmp(bytes, "abc") == 0);
+    workload_equal(memory[1000], 17);
+    workload_equal(write(queue, "d", 1), 1);
+    workload_equal(read(queue, bytes, 3), 1);
+}
+
+// OUTSIDE is the file of a process outside, which has ended by the restart.
+static void proc_outside(void) {
+    char byte;
+    workload_check(fcntl(OUTSIDE, F_GETFD) >= 0);
+    workload_ready();
+    workload_wait();
+    workload_equal(read(OUTSIDE, &byte, 1), -1);
+    workload_equal(errno, ESRCH);
+}
+
 
 // OUTSIDE was a pipe to a process outside.
 static void pipe_outside(void) {
@@ -107,5 +139,5 @@ static void no_terminal(void) {
     workload_equal(read(0, &byte, 1), 0);
 }
 
-WORKLOAD_CASES({"file", hold_file}, {"grown", hold_grown}, {"reader", hold_reader}, {"pipe", pipe_outside},
+WORKLOAD_CASES({"file", hold_file}, {"grown", hold_grown}, {"reader", hold_reader}, {"session", hold_session}, {"proc", proc_outside}, {"pipe", pipe_outside},
                {"socket", socket_outside}, {"raw", raw_terminal}, {"no_terminal", no_terminal})

@@ -1,5 +1,5 @@
 // Directories, devices, O_PATH descriptors, files of /proc, and a pidfd of the program itself.
-// @cases directory removed devices path proc pidfd
+// @cases directory removed devices path proc proc_ended pidfd
 #include "workload_cases.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 
 #define FILES 300
 
@@ -113,6 +114,28 @@ static void check_proc(void) {
     workload_check(read(uptime, line, sizeof line) > 3);
 }
 
+// A shell that looks at its jobs reads files of processes that end just then.
+static void check_proc_ended(void) {
+    static const char *const names[] = {"/proc/%d/comm", "/proc/%d/status", "/proc/%d/task/%d/stat"};
+    char path[64], byte;
+    int files[3];
+    pid_t child = fork();
+    if (child == 0)
+        for (;;)
+            pause();
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, names[i], (int)child, (int)child);
+        workload_check((files[i] = open(path, O_RDONLY)) >= 0);
+    }
+    workload_check(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+    workload_ready();
+    workload_wait();
+    for (int i = 0; i < 3; i++) {
+        workload_equal(read(files[i], &byte, 1), -1);
+        workload_equal(errno, ESRCH);
+    }
+}
+
 static void check_pidfd(void) {
     int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
     if (self < 0)
@@ -129,4 +152,4 @@ static void check_pidfd(void) {
 }
 
 WORKLOAD_CASES({"directory", check_directory}, {"removed", check_removed}, {"devices", check_devices},
-               {"path", check_path}, {"proc", check_proc}, {"pidfd", check_pidfd})
+               {"path", check_path}, {"proc", check_proc}, {"proc_ended", check_proc_ended}, {"pidfd", check_pidfd})

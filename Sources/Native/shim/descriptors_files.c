@@ -184,6 +184,8 @@ int scp_examine_file(struct scp_descriptor_work *work, struct scp_source *source
         return result;
     if (object->flags & SCP_OBJECT_PSEUDO) {
         set_path(work, object, strlen(work->link));
+        if (strncmp(work->link, "/proc/", 6) == 0 && scp_call(SYS_faccessat, AT_FDCWD, work->link, F_OK) == -ENOENT)
+            object->flags |= SCP_OBJECT_DELETED; // of a process that has ended
         return 0;
     }
     bool named = path_is_file(work, object, 0);
