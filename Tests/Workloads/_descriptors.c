@@ -81,7 +81,6 @@ static void proc_outside(void) {
     workload_equal(errno, ESRCH);
 }
 
-
 // OUTSIDE was a pipe to a process outside.
 static void pipe_outside(void) {
     char byte;
@@ -139,5 +138,6 @@ static void no_terminal(void) {
     workload_equal(read(0, &byte, 1), 0);
 }
 
-WORKLOAD_CASES({"file", hold_file}, {"grown", hold_grown}, {"reader", hold_reader}, {"session", hold_session}, {"proc", proc_outside}, {"pipe", pipe_outside},
-               {"socket", socket_outside}, {"raw", raw_terminal}, {"no_terminal", no_terminal})
+WORKLOAD_CASES({"file", hold_file}, {"grown", hold_grown}, {"reader", hold_reader}, {"session", hold_session},
+               {"proc", proc_outside}, {"pipe", pipe_outside}, {"socket", socket_outside}, {"raw", raw_terminal},
+               {"no_terminal", no_terminal})
