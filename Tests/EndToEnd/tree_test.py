@@ -127,7 +127,7 @@ def twenty_generations_deep(folder):
     finish(computation)
 
 
-@suite.case(limit=600)
+@suite.case(limit=600, needs="user")  # as root tree_tokens does it on a smaller scale, often enough
 def fifty_processes_lose_no_token_in_a_hundred_checkpoints_and_twenty_restarts(folder):
     computation = Computation(folder)
     computation.launch([compile_workload(os.path.join(WORKLOADS, "tree_tokens.c")), "fifty"])

@@ -44,7 +44,8 @@ int main(void) {
     for (int which = 0; which < RLIMIT_NLIMITS; which++)
         getrlimit(which, &wanted[which]);
     umask(0126);
-    workload_equal(nice(7), 7);
+    int niceness = getpriority(PRIO_PROCESS, 0) + 7;
+    workload_equal(nice(7), niceness);
     write_text(score, "321");
     write_text(filter, "0x11");
     workload_ready();
@@ -58,7 +59,7 @@ int main(void) {
                           (unsigned long long)wanted[which].rlim_max);
     }
     workload_equal(umask(0), 0126);
-    workload_equal(getpriority(PRIO_PROCESS, 0), 7);
+    workload_equal(getpriority(PRIO_PROCESS, 0), niceness);
     workload_equal(read_number(score, 10), 321);
     workload_equal(read_number(filter, 16), 0x11);
     workload_pass();
