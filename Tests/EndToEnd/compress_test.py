@@ -55,7 +55,8 @@ def image_tool(*words):
 for encoding, case in CASES.items():
     for way in WAYS:
         suite.add(f"storm.{case}.{encoding.replace(':', '')}.{way}",
-                  lambda folder, case=case, encoding=encoding, way=way: storm(folder, case, encoding, way), limit=240)
+                  lambda folder, case=case, encoding=encoding, way=way: storm(folder, case, encoding, way), limit=240,
+                  needs="user")  # root's memory is tracked in the same way
 
 
 def contents(folder, *options, megabytes=24):

@@ -118,8 +118,8 @@ def storm(folder, case, *options):
 
 
 for case in STORMS:
-    suite.add(f"storm.{case}", lambda folder, case=case: storm(folder, case), limit=300)
-suite.add("storm.mix.zstd", lambda folder: storm(folder, "mix", "--compress", "zstd"), limit=300)
+    suite.add(f"storm.{case}", lambda folder, case=case: storm(folder, case), limit=300, needs="user")
+suite.add("storm.mix.zstd", lambda folder: storm(folder, "mix", "--compress", "zstd"), limit=300, needs="user")
 
 
 @suite.case(limit=120)
