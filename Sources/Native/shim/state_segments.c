@@ -59,8 +59,10 @@ static long make(const struct scp_ipc_object *object) {
     if (state_of((uint32_t)object->id, &state) == 0 && state.shm_perm.__key == object->key &&
         state.shm_segsz == object->room)
         return object->id; // the same namespace: it has outlived the processes
-    scp_ipc_ask_for_id("/proc/sys/kernel/shm_next_id", object->id);
-    return scp_call(SYS_shmget, object->key, object->room, IPC_CREAT | IPC_EXCL | (int)object->mode);
+    long ticket = scp_ipc_ask_for_id("/proc/sys/kernel/shm_next_id", object->id);
+    long id = scp_call(SYS_shmget, object->key, object->room, IPC_CREAT | IPC_EXCL | (int)object->mode);
+    scp_ipc_asked(ticket);
+    return id;
 }
 
 long scp_segment_restore(const struct scp_ipc_object *object) {
