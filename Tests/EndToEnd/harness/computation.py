@@ -167,15 +167,20 @@ class Computation:
         if reapers:
             os.kill(reapers[0], signal.SIGKILL)
             return
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            everybody.update(descendants(root))
-            for pid in everybody:
-                try:
-                    os.kill(pid, number)
-                except ProcessLookupError:
-                    pass
+        wait_for(lambda: self.all_stopped(root, everybody), LIMIT, f"all processes below {root} to stop")
+        for pid in everybody:
+            send(pid, signal.SIGKILL)
         # Run from a terminal, swiftcp_restart stops when the program does, until its shell continues it.
         self.process.send_signal(signal.SIGCONT)
+
+    def all_stopped(self, root, everybody):
+        """Stops them all. One that has been sent SIGSTOP has other threads that run on until the one that takes it is run; one
+        that waits in vfork ("D") stops when its child has executed a program, and its child has been stopped."""
+        everybody.update(descendants(root))
+        running = [pid for pid in everybody if state_of(pid) not in ("T", "Z", "X", "D", None)]
+        for pid in running:
+            send(pid, signal.SIGSTOP)
+        return not running
 
     def reaped(self, pid):
         reap_orphans({self.process.pid} if self.process.returncode is None else set())
@@ -217,6 +222,14 @@ class Computation:
 
     def size(self):
         return sum(os.path.getsize(path) for path in glob.glob(os.path.join(self.ckptdir, "ckpt_*", "gen-*", "*")))
+
+
+def send(pid, number):
+    """A signal to a process that may have ended."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
 
 
 def restart_options(count):
