@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
@@ -166,13 +167,16 @@ int crestart_segment_ensure(int32_t id, int32_t key, uint64_t size) {
     if (shmctl(id, IPC_STAT, &state) == 0)
         return 0;
     int file = open("/proc/sys/kernel/shm_next_id", O_WRONLY | O_CLOEXEC);
-    if (file >= 0) {
+    // Others ask, too. Anybody may hold the lock: it is not waited for longer than a second.
+    for (int i = 0; file >= 0 && i < 5000 && flock(file, LOCK_EX | LOCK_NB) != 0; i++)
+        usleep(200);
+    if (file >= 0)
         dprintf(file, "%d", id);
+    int made = shmget(key, size, IPC_CREAT | IPC_EXCL | 0600), error = errno;
+    if (file >= 0)
         close(file);
-    }
-    int made = shmget(key, size, IPC_CREAT | IPC_EXCL | 0600);
     if (made < 0)
-        return -errno;
+        return -error;
     if (made == id)
         return 0;
     shmctl(made, IPC_RMID, NULL);

@@ -5,6 +5,7 @@
 #include <asm/errno.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
+#include <linux/time.h>
 
 #define MEMFD_CLOEXEC 1u
 // Private memory up to this size (bytes) is writable as a whole while it is filled, so that it stays one mapping (what has
@@ -95,16 +96,19 @@ static long map_file(struct restorer *restorer, const struct scp_plan_region *re
     return map(region, MAP_PRIVATE, file);
 }
 
-// Asks for `id` as the number of the next segment. Where that is not permitted, the comparison later tells.
-static void ask_for_segment(const struct scp_plan_object *object) {
+// Asks for `id` as the number of the next segment. Where that is not permitted, the comparison later tells. Returns what keeps
+// others that ask away until it is closed; anybody may hold the lock, so that it is not waited for longer than a second.
+static long ask_for_segment(const struct scp_plan_object *object) {
+    struct timespec moment = {0, 200000};
     char digits[12] = {0};
     struct restorer_text text = {digits, digits + sizeof digits - 1};
     restorer_text_decimal(&text, (uint32_t)object->id);
     long file = call(openat, AT_FDCWD, "/proc/sys/kernel/shm_next_id", O_WRONLY | O_CLOEXEC, 0);
-    if (file < 0)
-        return;
-    call(write, file, digits, restorer_length(digits));
-    call(close, file);
+    for (int i = 0; file >= 0 && i < 5000 && call(flock, file, LOCK_EX | LOCK_NB) == -EWOULDBLOCK; i++)
+        call(nanosleep, &moment, 0);
+    if (file >= 0)
+        call(write, file, digits, restorer_length(digits));
+    return file;
 }
 
 // A SysV segment: the one that still is there under its number, else a new one with that number.
@@ -114,8 +118,10 @@ static long attach_segment(struct restorer *restorer, const struct scp_plan_regi
     long result = call(shmat, object->id, region->start, read_only);
     if (result == (long)region->start)
         return result;
-    ask_for_segment(object);
+    long asked = ask_for_segment(object);
     long id = call(shmget, object->key, object->size, 03000 | 0600); // IPC_CREAT | IPC_EXCL
+    if (asked >= 0)
+        call(close, asked);
     if (id < 0)
         return id;
     if (id != object->id)
