@@ -6,12 +6,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define UNREACHABLE_NS 1000000000ll // for a thread that no signal reaches
 
 static struct scp_slot *parked[SCP_SLOTS_MAXIMUM]; // the slots of this checkpoint, the leader first
 SCP_FORK_DATA static size_t parked_count;
 static bool unreachable; // the last scan has met a thread that no signal reaches just now
+// Those that run are asked last, and go first: who waits for something does not notice how long it stands still.
+#define RUNNING_MAXIMUM 64
+static uint32_t running[RUNNING_MAXIMUM];
+static size_t running_count;
+static bool runners_wait; // for the end of the scan
 static int tasks = -1; // /proc/self/task, open while threads are being stopped: saves the way there for each
 
 size_t scp_slot_count(void) {
@@ -91,6 +97,7 @@ static int ask(struct scp_checkpoint *checkpoint, struct scp_slot *slot, const s
         return hold_unreachable(checkpoint, slot->tid);
     scp_interrupted_note(slot, tasks);
     atomic_store(&slot->forced, 0);
+    slot->ran = status->state == 'R';
     int result = scp_request_park(slot, status->blocked);
     if (result == 0)
         return 1;
@@ -123,7 +130,25 @@ static int visit(void *argument, uint32_t tid) {
     }
     if (status.state == 't' && !is_led(checkpoint))
         return refuse_thread(checkpoint, tid, EBUSY, " is held by a debugger; detach it first");
+    if (status.state == 'R' && runners_wait && running_count < RUNNING_MAXIMUM) {
+        running[running_count++] = tid;
+        return 0;
+    }
     return ask(checkpoint, slot, &status);
+}
+
+static int visit_those_that_run(struct scp_checkpoint *checkpoint) {
+    int added = 0, result = 0;
+    runners_wait = false;
+    for (size_t i = 0; result >= 0 && i < running_count; i++, added += result)
+        result = visit(checkpoint, running[i]);
+    return result < 0 ? result : added;
+}
+
+// Beside the checkpoint thread. The folder's links: one for each thread, and two.
+static bool has_several_threads(void) {
+    struct stat status;
+    return scp_call(SYS_fstat, tasks, &status) == 0 && status.st_nlink > 2 + 2;
 }
 
 // One pass over /proc/self/task. Returns how many threads were new, or -errno.
@@ -132,7 +157,13 @@ static int scan(struct scp_checkpoint *checkpoint) {
         scp_slot_number(i)->service_argument[3] = 0;
     scp_call(SYS_lseek, tasks, 0, SEEK_SET);
     unreachable = false;
+    running_count = 0;
+    runners_wait = has_several_threads();
     int added = scp_visit_numbers(tasks, visit, checkpoint);
+    if (added >= 0) {
+        int more = visit_those_that_run(checkpoint);
+        added = more < 0 ? more : added + more;
+    }
     if (added < 0 && checkpoint->error == 0)
         return scp_fail(checkpoint, -added, "cannot list the threads in /proc/self/task", (char *)NULL);
     return added;
@@ -263,18 +294,23 @@ int scp_quiesce(struct scp_checkpoint *checkpoint) {
     return 0;
 }
 
-// The handlers go first, so that no thread sees them; where a request is still on its way they stay until it has come.
-void scp_resume(void) {
-    scp_gate_open();
-    scp_handlers_remove();
+static void release(uint32_t ran) {
     for (size_t i = 0; i < scp_slots_made(); i++) {
         struct scp_slot *slot = scp_slot_number(i);
-        if (atomic_load(&slot->state) != SCP_SLOT_PARKED)
+        if (slot->ran != ran || atomic_load(&slot->state) != SCP_SLOT_PARKED)
             continue;
         atomic_store(&slot->state, SCP_SLOT_LEAVING);
         atomic_store(&slot->service, SCP_ORDER_GO);
         scp_futex_wake(&slot->service, 1);
     }
+}
+
+// The handlers go first, so that no thread sees them; where a request is still on its way they stay until it has come.
+void scp_resume(void) {
+    scp_gate_open();
+    scp_handlers_remove();
+    release(1);
+    release(0);
     parked_count = 0;
     scp_handlers_remove();
     scp_exec_unbar();

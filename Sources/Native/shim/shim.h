@@ -161,7 +161,7 @@ struct scp_slot {
     int64_t service_argument[4];
     int64_t service_result;
     _Atomic uint32_t forced; // 1: the fallback signal was taken out of the thread's mask; its frame gets it back
-    uint32_t reserved;
+    uint32_t ran; // 1: it was running, not waiting, when it was asked
     char state_private[256]; // state_thread.c: per-thread kernel state (affinity, scheduling, parent-death signal …)
 };
 enum scp_slot_state {
