@@ -370,7 +370,7 @@ static void close_work(struct scp_descriptor_work *work) {
     scp_vector_close(&work->first);
     scp_vector_close(&work->order);
     scp_vector_close(&work->fdinfo);
-    scp_scratch_unmap(work->buffer, SCP_COPY_BYTES);
+    scp_scratch_unmap(work->buffer);
     close_prepared();
 }
 
@@ -417,7 +417,7 @@ void scp_descriptors_close(struct scp_checkpoint *checkpoint) {
         return;
     checkpoint->descriptor_work = NULL;
     close_work(work);
-    scp_scratch_unmap(work, sizeof *work);
+    scp_scratch_unmap(work);
 }
 
 int scp_descriptors_examine(struct scp_checkpoint *checkpoint) {

@@ -196,7 +196,7 @@ static int save_through(struct scp_descriptor_work *work, struct scp_source *sou
         result = scp_refuse(work, source->object, -taken, "is a POSIX message queue that cannot be read");
     else
         result = keep_messages(work, source, &messages);
-    scp_scratch_unmap(messages.bytes, messages.room);
+    scp_scratch_unmap(messages.bytes);
     return result;
 }
 

@@ -157,7 +157,7 @@ static int take_content(struct scp_descriptor_work *work, uint32_t index, int re
         result = put_blob(work->checkpoint, object, &content, packets || content.pieces > 1);
     scp_vector_close(&content.sizes);
     if (own)
-        scp_scratch_unmap(content.bytes, content.room);
+        scp_scratch_unmap(content.bytes);
     return result;
 }
 

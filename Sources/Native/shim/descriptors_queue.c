@@ -94,7 +94,7 @@ static int set_peek_offset(struct queue *queue, int offset) {
 }
 
 static int grow(struct queue *queue, size_t room) {
-    scp_scratch_unmap(queue->bytes, queue->room);
+    scp_scratch_unmap(queue->bytes);
     queue->room = (room + SCP_PAGE) & ~(size_t)(SCP_PAGE - 1);
     queue->bytes = scp_scratch_map(queue->room);
     return queue->bytes == NULL ? -ENOMEM : 0;
@@ -204,6 +204,6 @@ int scp_socket_take_queue(struct scp_descriptor_work *work, struct scp_source *s
     if (result == -EMSGSIZE) // one datagram larger than any usual one: begin again with room for it
         result = -E2BIG;
     result = finish(&queue, result);
-    scp_scratch_unmap(queue.bytes, queue.room);
+    scp_scratch_unmap(queue.bytes);
     return result;
 }

@@ -106,11 +106,11 @@ void scp_memory_close(struct scp_checkpoint *checkpoint) {
     int *descriptors[] = {&memory->pagemap, &memory->memory, &memory->pipe[0], &memory->pipe[1]};
     for (size_t i = 0; i < sizeof descriptors / sizeof *descriptors; i++)
         close_descriptor(descriptors[i]);
-    scp_scratch_unmap(memory->staging, SCP_BLOCK_MAXIMUM);
-    scp_scratch_unmap(memory->residency, SCP_BLOCK_MAXIMUM);
-    scp_scratch_unmap(memory->ranges, SCP_SCAN_RANGES * sizeof *memory->ranges);
-    scp_scratch_unmap(memory->sink, SCP_SINK_BYTES);
-    scp_scratch_unmap(memory, sizeof *memory);
+    scp_scratch_unmap(memory->staging);
+    scp_scratch_unmap(memory->residency);
+    scp_scratch_unmap(memory->ranges);
+    scp_scratch_unmap(memory->sink);
+    scp_scratch_unmap(memory);
     checkpoint->image_private = NULL;
 }
 

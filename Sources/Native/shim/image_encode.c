@@ -47,10 +47,10 @@ void scp_encode_close(struct scp_memory *memory) {
         return;
     scp_helpers_stop(encoder);
     scp_vector_close(&encoder->chunks);
-    scp_scratch_unmap(encoder->ring, (size_t)SCP_PACKS * 2 * SCP_PACK_BYTES);
-    scp_scratch_unmap(encoder->out, OUT_ROOM);
-    scp_scratch_unmap(encoder->own.memory, encoder->own.bytes);
-    scp_scratch_unmap(encoder, sizeof *encoder);
+    scp_scratch_unmap(encoder->ring);
+    scp_scratch_unmap(encoder->out);
+    scp_scratch_unmap(encoder->own.memory);
+    scp_scratch_unmap(encoder);
     memory->encoder = NULL;
 }
 

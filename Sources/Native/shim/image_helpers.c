@@ -61,7 +61,7 @@ static int start(struct scp_encoder *encoder, struct scp_helper *helper, size_t 
                               base, base, (uint32_t *)&helper->tid, begin, helper);
     if (tid >= 0)
         return 0;
-    scp_scratch_unmap(helper->memory, helper->bytes);
+    scp_scratch_unmap(helper->memory);
     helper->memory = NULL;
     return (int)tid;
 }
@@ -94,7 +94,7 @@ void scp_helpers_stop(struct scp_encoder *encoder) {
     for (; helpers->count > 0; helpers->count--) {
         struct scp_helper *helper = &helpers->one[helpers->count - 1];
         await_end(helper);
-        scp_scratch_unmap(helper->memory, helper->bytes);
+        scp_scratch_unmap(helper->memory);
         helper->memory = NULL;
     }
 }

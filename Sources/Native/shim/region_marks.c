@@ -148,7 +148,7 @@ int scp_marks_read(struct scp_checkpoint *checkpoint) {
     int result = text == NULL ? -ENOMEM : read_all(memory, descriptor, text);
     drop_scratch(&memory->marks);
     blame_tracked(memory);
-    scp_scratch_unmap(text, TEXT_BYTES);
+    scp_scratch_unmap(text);
     scp_call(SYS_close, descriptor);
     memory->marks_ns = scp_now() - begin;
     return result < 0 ? scp_fail(checkpoint, result, "cannot read /proc/self/smaps", NULL) : 0;

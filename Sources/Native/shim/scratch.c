@@ -10,10 +10,18 @@
 #include "shim.h"
 
 #define SCRATCH_RANGES 1024
+// Small ranges that are not needed any more are kept until the checkpoint ends: to map, touch and unmap others for the same
+// purpose takes a third of the pause of a small program.
+#define SPARE_BYTES (64ul << 10) // of one
+#define SPARE_TOTAL (1ul << 20)
+
+enum range_kind { RANGE_USED, RANGE_SHARED, RANGE_SPARE };
 
 static struct {
     uintptr_t start, end; // end 0 = entry free
+    enum range_kind kind;
 } ranges[SCRATCH_RANGES];
+SCP_FORK_DATA static size_t spare_bytes;
 SCP_FORK_DATA static int ranges_used; // entries from here on were never used
 
 static bool call_failed(long result) {
@@ -33,6 +41,7 @@ static void range_clear(int index) {
 
 static void range_set(int index, uintptr_t start, size_t bytes) {
     range_clear(index);
+    ranges[index].kind = RANGE_USED;
     ranges[index].start = start;
     atomic_signal_fence(memory_order_seq_cst);
     ranges[index].end = start + bytes;
@@ -80,7 +89,49 @@ static long map_unlocked(size_t bytes) {
     return result;
 }
 
+static size_t range_bytes(int index) {
+    return ranges[index].end - ranges[index].start;
+}
+
+// One of just this size, or -1.
+static int take_spare(size_t bytes) {
+    for (int i = 0; spare_bytes >= bytes && i < ranges_used; i++)
+        if (ranges[i].end != 0 && ranges[i].kind == RANGE_SPARE && range_bytes(i) == bytes) {
+            spare_bytes -= bytes;
+            ranges[i].kind = RANGE_USED;
+            return i;
+        }
+    return -1;
+}
+
+static void drop(int index) {
+    uintptr_t start = ranges[index].start;
+    size_t bytes = range_bytes(index);
+    range_clear(index);
+    scp_call(SYS_munmap, start, bytes);
+}
+
+// The range's memory is not needed any more.
+static void give_back(int index) {
+    size_t bytes = range_bytes(index);
+    if (ranges[index].kind == RANGE_USED && bytes <= SPARE_BYTES && spare_bytes + bytes <= SPARE_TOTAL) {
+        ranges[index].kind = RANGE_SPARE;
+        spare_bytes += bytes;
+        return;
+    }
+    drop(index);
+}
+
+void scp_scratch_end(void) {
+    for (int i = 0; i < ranges_used; i++)
+        if (ranges[i].end != 0 && ranges[i].kind == RANGE_SPARE)
+            drop(i);
+    spare_bytes = 0;
+}
+
 static void *map_pages(size_t bytes, int *index) {
+    if ((*index = take_spare(bytes)) >= 0)
+        return memset((void *)ranges[*index].start, 0, bytes);
     long address = map_unlocked(bytes);
     if (call_failed(address))
         return NULL;
@@ -104,10 +155,13 @@ void *scp_scratch_map_shared(size_t bytes) {
     if (call_failed(address))
         return NULL;
     scp_call(SYS_madvise, address, bytes, MADV_DONTFORK);
-    if (range_enter((uintptr_t)address, bytes) >= 0)
-        return (void *)address;
-    scp_call(SYS_munmap, address, bytes);
-    return NULL;
+    int index = range_enter((uintptr_t)address, bytes);
+    if (index < 0) {
+        scp_call(SYS_munmap, address, bytes);
+        return NULL;
+    }
+    ranges[index].kind = RANGE_SHARED;
+    return (void *)address;
 }
 
 void scp_scratch_inherit(bool inherited) {
@@ -117,13 +171,10 @@ void scp_scratch_inherit(bool inherited) {
                      inherited ? MADV_DOFORK : MADV_DONTFORK);
 }
 
-void scp_scratch_unmap(void *memory, size_t bytes) {
-    if (memory == NULL)
-        return;
-    for (int i = 0; i < ranges_used; i++)
+void scp_scratch_unmap(void *memory) {
+    for (int i = 0; memory != NULL && i < ranges_used; i++)
         if (ranges[i].start == (uintptr_t)memory && ranges[i].end != 0)
-            range_clear(i);
-    scp_call(SYS_munmap, memory, whole_pages(bytes));
+            return give_back(i);
 }
 
 SCP_FORK_CODE void scp_scratch_forget(void) {
@@ -131,6 +182,7 @@ SCP_FORK_CODE void scp_scratch_forget(void) {
         memset(ranges, 0, (size_t)ranges_used * sizeof *ranges);
     ranges_used = 0;
     apart_used = 0;
+    spare_bytes = 0;
 }
 
 SCP_FORK_CODE void scp_scratch_release(void) {
@@ -168,8 +220,16 @@ int scp_vector_open(struct scp_vector *vector, size_t element, size_t capacity) 
     return 0;
 }
 
-static size_t vector_bytes(const struct scp_vector *vector) {
-    return ranges[vector->range].end - ranges[vector->range].start;
+static int vector_move(struct scp_vector *vector, size_t bytes) {
+    int before = vector->range, range;
+    void *base = map_pages(bytes, &range);
+    if (base == NULL)
+        return -ENOMEM;
+    vector->base = memcpy(base, vector->base, range_bytes(before));
+    vector->range = range;
+    vector->capacity = bytes / vector->element;
+    give_back(before);
+    return 0;
 }
 
 int scp_vector_reserve(struct scp_vector *vector, size_t more) {
@@ -177,9 +237,11 @@ int scp_vector_reserve(struct scp_vector *vector, size_t more) {
         return -ENOMEM;
     if (vector->count + more <= vector->capacity)
         return 0;
-    size_t old_bytes = vector_bytes(vector), bytes = old_bytes;
+    size_t old_bytes = range_bytes(vector->range), bytes = old_bytes;
     while (bytes / vector->element < vector->count + more)
         bytes *= 2;
+    if (bytes <= SPARE_BYTES)
+        return vector_move(vector, bytes);
     long address = map_unlocked(bytes);
     if (call_failed(address))
         return -ENOMEM;
@@ -217,11 +279,8 @@ void *scp_vector_at(const struct scp_vector *vector, size_t index) {
 }
 
 void scp_vector_close(struct scp_vector *vector) {
-    if (vector->base != NULL) {
-        size_t bytes = vector_bytes(vector);
-        range_clear(vector->range);
-        scp_call(SYS_munmap, vector->base, bytes);
-    }
+    if (vector->base != NULL)
+        give_back(vector->range);
     memset(vector, 0, sizeof *vector);
     vector->range = -1;
 }

@@ -44,7 +44,7 @@
 
 // ---- scratch.c: memory of a checkpoint in progress. Never part of an image; given back when it ends. -------------
 
-// An array that grows by mremap. Elements may move when it grows: keep indices, not pointers.
+// An array that grows. Elements may move when it grows: keep indices, not pointers.
 struct scp_vector {
     void *base;
     size_t count, capacity; // elements
@@ -61,7 +61,9 @@ int scp_vector_reserve(struct scp_vector *vector, size_t more);
 int scp_vector_append(struct scp_vector *vector, const void *elements, size_t count);
 // Plain scratch memory of whole pages (NULL when short), and its return.
 void *scp_scratch_map(size_t bytes);
-void scp_scratch_unmap(void *memory, size_t bytes);
+void scp_scratch_unmap(void *memory);
+// The checkpoint is over: what was kept for later goes back to the kernel.
+void scp_scratch_end(void);
 // The same, one with a child that is made while scratch is inherited (all of it, or none again).
 void *scp_scratch_map_shared(size_t bytes);
 void scp_scratch_inherit(bool inherited);

@@ -237,7 +237,7 @@ void scp_child_end(struct scp_memory *memory) {
         scp_call(SYS_kill, child->pid, SIGKILL);
         reap(child);
     }
-    scp_scratch_unmap(child->word, sizeof *child->word);
+    scp_scratch_unmap(child->word);
     child->word = NULL;
 }
 

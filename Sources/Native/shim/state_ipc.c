@@ -153,7 +153,7 @@ static int save_queue(struct scp_checkpoint *checkpoint, uint32_t id) {
         object->room = queue.msg_qbytes;
         result = copy_messages(object, queue.msg_qnum, buffer, room);
     }
-    scp_scratch_unmap(buffer, room + sizeof(long));
+    scp_scratch_unmap(buffer);
     return result < 0 ? fail(checkpoint, "the SysV message queue ", id, result) : 0;
 }
 

@@ -219,7 +219,7 @@ static int survey(void) {
     if (!message)
         return scp_fail(&checkpoint, ENOMEM, "no memory for the coordinator's answer", (char *)NULL);
     result = await_in(SCP_STAGE_SURVEYED, message, size);
-    scp_scratch_unmap(message, size);
+    scp_scratch_unmap(message);
     if (result == 0 && !checkpoint.surveyed)
         result = scp_fail(&checkpoint, EPROTO, "the coordinator has not said who saves what the processes share",
                           (char *)NULL);
@@ -372,6 +372,7 @@ static void do_checkpoint(void) {
     scp_descriptors_close(&checkpoint);
     scp_state_finish();
     scp_tables_close(&checkpoint);
+    scp_scratch_end();
 }
 
 // ---- born during a checkpoint --------------------------------------------------------------------------------------------
