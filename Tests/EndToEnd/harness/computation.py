@@ -177,7 +177,7 @@ class Computation:
         """Stops them all. One that has been sent SIGSTOP has other threads that run on until the one that takes it is run; one
         that waits in vfork ("D") stops when its child has executed a program, and its child has been stopped."""
         everybody.update(descendants(root))
-        running = [pid for pid in everybody if state_of(pid) not in ("T", "Z", "X", "D", None)]
+        running = [pid for pid in everybody if state_of(pid) not in ("T", "t", "Z", "X", "D", None)]
         for pid in running:
             send(pid, signal.SIGSTOP)
         return not running
