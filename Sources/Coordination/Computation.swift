@@ -111,6 +111,8 @@ struct RunningCheckpoint {
     /// When it is looked who has been stopped meanwhile, of those that keep a stage waiting, and seconds from look to look.
     var nextStopLook: Instant?
     var stopPace = Self.firstStopPace
+    /// `waiting` when it was last thought of: while members report nobody need be looked at.
+    var waitingBefore = 0
     static let firstStopPace = 0.1
     /// Bytes in the images when their progress was last looked at.
     var progress: UInt64 = 0

@@ -29,6 +29,8 @@ extension Coordinator {
     /// A stage has begun.
     mutating func expectStops(_ id: String) {
         computations[id]?.checkpoint?.stopPace = RunningCheckpoint.firstStopPace
+        let waiting = computations[id]?.checkpoint?.waiting ?? 0
+        computations[id]?.checkpoint?.waitingBefore = waiting
         computations[id]?.checkpoint?.nextStopLook = now.monotonic.advanced(seconds: RunningCheckpoint.firstStopPace)
     }
 
@@ -36,6 +38,7 @@ extension Coordinator {
     mutating func lookForStops(_ id: String) {
         computations[id]?.checkpoint?.nextStopLook = nil
         guard let checkpoint = computations[id]?.checkpoint, case .stage(let stage) = checkpoint.phase else { return }
+        guard checkpoint.waiting == checkpoint.waitingBefore else { return expectStops(id) }
         let late = checkpoint.members.values.filter { $0.reached < stage }.map(\.worker.pid)
         let pids = late.filter { $0 > 0 && checkpoint.stoppedBy[$0] == nil }
         guard !pids.isEmpty else { return }  // until another stage begins, or somebody joins
