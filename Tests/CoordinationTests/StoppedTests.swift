@@ -89,6 +89,23 @@ struct StoppedTests {
         #expect(rig.reply(command)?.status == "ok")
     }
 
+    @Test("While members report nobody is looked at; when they have not for a while, all that are late are")
+    func looks() {
+        var rig = Rig()
+        let workers = (10...12).map { rig.worker($0) }
+        let command = rig.request(Request(.checkpoint))
+        for worker in workers { _ = order(&rig, worker) }
+        for worker in workers { rig.report(worker, .running, 1) }
+        rig.stopped = [12]
+        for worker in workers[..<2] {
+            rig.report(worker, .quiesced, 1)
+            rig.pass(0.12)
+            #expect(rig.reply(command) == nil && rig.led.isEmpty)
+        }
+        rig.pass(0.2)
+        #expect(order(&rig, workers[2])?.stoppedBy == 19)
+    }
+
     @Test("One that was stopped before it could connect is led in another attempt, and connects")
     func newborn() {
         var rig = Rig()
