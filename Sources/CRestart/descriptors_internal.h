@@ -80,6 +80,9 @@ int crestart_write_at(int descriptor, const void *bytes, size_t length, uint64_t
 int crestart_reopen(int descriptor, int flags);
 // Status flags that open(2) takes.
 int crestart_open_flags(const struct scp_object *object);
+// Makes the folders above an absolute path that are missing, for their owner alone: a session's files often go together with
+// their folder. 0 or -errno.
+int crestart_make_folders(const char *path);
 int crestart_add_extra(struct crestart_descriptors *made, uint32_t object, int descriptor);
 
 // ---- descriptors_check.c ------------------------------------------------------------------------------------------------

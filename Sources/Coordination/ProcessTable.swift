@@ -1,4 +1,3 @@
-import Glibc
 import SystemCalls
 import Wire
 
@@ -25,17 +24,7 @@ enum ProcessTable {
 
     /// By job control or a debugger: none of its threads runs, the checkpoint thread neither.
     static func isStopped(_ pid: Int32) -> Bool {
-        let file = open("/proc/\(pid)/stat", O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return false }
-        defer { close(file) }
-        return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { text in
-            let count = read(file, text.baseAddress, text.count)
-            // The name is in parentheses, may hold such, and has 64 bytes at most.
-            guard count > 0, let end = text[..<count].lastIndex(of: UInt8(ascii: ")")), end + 2 < count else {
-                return false
-            }
-            return [UInt8(ascii: "T"), UInt8(ascii: "t")].contains(text[end + 2])
-        }
+        ProcessStat(pid)?.isStopped == true
     }
 
     /// Who traces the process: "process 12 (gdb)".

@@ -155,7 +155,7 @@ struct MemoryPlan {
     /// A mapped file that has gone is made again, empty; the restorer fills it through the mapping.
     private func makeAgain(_ path: String, size: UInt64) throws(RestartError) -> OpenFile {
         do throws(SystemError) {
-            _ = crestart_make_folders(path)  // if that fails, so does what follows
+            try Files.makeDirectories(Path.parent(path), mode: 0o700)
             let file = try Files.open(path, O_RDWR | O_CREAT | O_EXCL, mode: 0o600)
             guard ftruncate(file.raw, off_t(size)) == 0 else {
                 throw SystemError(errno, "set the size of", path)

@@ -67,10 +67,6 @@ struct crestart_descriptors; // what crestart_descriptors_make has made
 // Writes the path to use for `path` under the maps into out (NUL-terminated). 0, or -ENAMETOOLONG.
 int crestart_map_path(const struct crestart_descriptor_options *options, const char *path, char *out, size_t size);
 
-// Makes the folders above an absolute path that are missing, for their owner alone: a session's files often go together with
-// their folder. 0 or -errno.
-int crestart_make_folders(const char *path);
-
 // Would the descriptors come back? Opens and changes nothing. 0, or -errno with the sentence in message.
 int crestart_descriptors_check(const struct crestart_tables *tables, const struct crestart_descriptor_options *options,
                                struct crestart_message *message);

@@ -199,41 +199,34 @@ int scp_ipc_examine(const struct scp_examination *examination) {
 #define LOCK_ATTEMPTS 5000
 #define LOCK_PAUSE_NS 200000
 
-long scp_ipc_ask_for_id(const char *path, int32_t id) {
+long scp_ipc_make(const char *next_id, int32_t id, long call, long key, long size, long flags) {
     struct scp_number text = scp_number((uint64_t)id);
     struct timespec moment = {0, LOCK_PAUSE_NS};
-    long file = scp_call(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
-    if (file < 0)
-        return file; // the id it gets will tell
-    for (int i = 0; i < LOCK_ATTEMPTS && scp_call(SYS_flock, file, LOCK_EX | LOCK_NB) == -EWOULDBLOCK; i++)
+    long file = scp_call(SYS_openat, AT_FDCWD, next_id, O_WRONLY | O_CLOEXEC, 0);
+    for (int i = 0; file >= 0 && i < LOCK_ATTEMPTS && scp_call(SYS_flock, file, LOCK_EX | LOCK_NB) == -EWOULDBLOCK; i++)
         scp_call(SYS_nanosleep, &moment, NULL);
-    scp_call(SYS_write, file, text.text, strlen(text.text));
-    return file;
-}
-
-void scp_ipc_asked(long ticket) {
-    if (ticket >= 0)
-        scp_call(SYS_close, ticket);
+    if (file >= 0) // else the id that the object gets will tell
+        scp_call(SYS_write, file, text.text, strlen(text.text));
+    long made = call == SYS_msgget ? scp_call(call, key, flags) : scp_call(call, key, size, flags);
+    if (file >= 0)
+        scp_call(SYS_close, file);
+    return made;
 }
 
 static long make_queue(const struct scp_ipc_object *object) {
     struct msqid_ds queue;
     if (queue_state(object->id, &queue) == 0 && queue.msg_perm.__key == object->key)
         return object->id; // the same namespace: it has outlived the processes
-    long ticket = scp_ipc_ask_for_id("/proc/sys/kernel/msg_next_id", object->id);
-    long id = scp_call(SYS_msgget, object->key, IPC_CREAT | IPC_EXCL | (int)object->mode);
-    scp_ipc_asked(ticket);
-    return id;
+    return scp_ipc_make("/proc/sys/kernel/msg_next_id", object->id, SYS_msgget, object->key, 0,
+                        IPC_CREAT | IPC_EXCL | (int)object->mode);
 }
 
 static long make_semaphores(const struct scp_ipc_object *object) {
     struct semid_ds set;
     if (semaphore_state(object->id, &set) == 0 && set.sem_perm.__key == object->key && set.sem_nsems == object->count)
         return object->id;
-    long ticket = scp_ipc_ask_for_id("/proc/sys/kernel/sem_next_id", object->id);
-    long id = scp_call(SYS_semget, object->key, object->count, IPC_CREAT | IPC_EXCL | (int)object->mode);
-    scp_ipc_asked(ticket);
-    return id;
+    return scp_ipc_make("/proc/sys/kernel/sem_next_id", object->id, SYS_semget, object->key, (long)object->count,
+                        IPC_CREAT | IPC_EXCL | (int)object->mode);
 }
 
 // What came after the checkpoint goes; what was in it comes back.

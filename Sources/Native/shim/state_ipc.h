@@ -29,10 +29,10 @@ struct scp_ipc_object {
 // ---- state_ipc.c ----------------------------------------------------------------------------------------------------
 // A new one, with room for `more` bytes of values; NULL when the carry area is used up.
 struct scp_ipc_object *scp_ipc_add(enum scp_ipc_kind kind, uint32_t id, const struct ipc_perm *rights, size_t more);
-// The next object made gets this id, if its place is free. path: /proc/sys/kernel/…_next_id. Several processes of a restart ask
-// at the same time: each keeps the others away until it has made its object and says scp_ipc_asked.
-long scp_ipc_ask_for_id(const char *path, int32_t id);
-void scp_ipc_asked(long ticket);
+// msgget, semget or shmget (the number of the call, and its arguments) of a new object, which gets this id if its place is free.
+// next_id: /proc/sys/kernel/…_next_id. Several processes of a restart ask at the same time: each keeps the others away until it
+// has made its object. The id, or -errno.
+long scp_ipc_make(const char *next_id, int32_t id, long call, long key, long size, long flags);
 
 // ---- state_segments.c: shared memory that nobody has attached --------------------------------------------------------
 size_t scp_segment_room(uint32_t id); // bytes that may be needed of the carry area

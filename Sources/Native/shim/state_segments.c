@@ -59,10 +59,8 @@ static long make(const struct scp_ipc_object *object) {
     if (state_of((uint32_t)object->id, &state) == 0 && state.shm_perm.__key == object->key &&
         state.shm_segsz == object->room)
         return object->id; // the same namespace: it has outlived the processes
-    long ticket = scp_ipc_ask_for_id("/proc/sys/kernel/shm_next_id", object->id);
-    long id = scp_call(SYS_shmget, object->key, object->room, IPC_CREAT | IPC_EXCL | (int)object->mode);
-    scp_ipc_asked(ticket);
-    return id;
+    return scp_ipc_make("/proc/sys/kernel/shm_next_id", object->id, SYS_shmget, object->key, (long)object->room,
+                        IPC_CREAT | IPC_EXCL | (int)object->mode);
 }
 
 long scp_segment_restore(const struct scp_ipc_object *object) {

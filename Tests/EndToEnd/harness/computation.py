@@ -9,7 +9,7 @@ import subprocess
 from . import build
 from .errors import Failed, check_equal
 from .output import Output
-from .processes import children, descendants, reap_orphans, state_of
+from .processes import children, descendants, reap_orphans, send, state_of
 from .waiting import TimedOut, wait_for
 
 LIMIT = 30
@@ -222,14 +222,6 @@ class Computation:
 
     def size(self):
         return sum(os.path.getsize(path) for path in glob.glob(os.path.join(self.ckptdir, "ckpt_*", "gen-*", "*")))
-
-
-def send(pid, number):
-    """A signal to a process that may have ended."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def restart_options(count):

@@ -73,16 +73,21 @@ def reap_orphans(own):
                 pass
 
 
+def send(pid, number):
+    """A signal to a process that may have ended."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
 def kill_tree(pid, limit=10, itself=False):
     """SIGKILL to every descendant of pid (and itself), until none is left; reaps those that are our children."""
 
     def gone():
         left = [one for one in descendants(pid) if state_of(one) != "Z"]
         for one in left + ([pid] if itself and state_of(pid) not in (None, "Z") else []):
-            try:
-                os.kill(one, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            send(one, signal.SIGKILL)
         if itself or pid == os.getpid():
             reap_all()
         return not left and not (itself and state_of(pid) not in (None, "Z"))

@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
 
 from .build import scratch_folder
 from .errors import Failed, Skipped
-from .processes import become_subreaper, children, die_with_parent, kill_tree, state_of
+from .processes import become_subreaper, children, die_with_parent, kill_tree, send, state_of
 from .waiting import wait_for
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -59,10 +60,7 @@ def kill_tree_of_case(pid):
 
     def gone():
         kill_tree(pid, itself=False)
-        try:
-            os.kill(pid, 9)
-        except ProcessLookupError:
-            pass
+        send(pid, signal.SIGKILL)
         return state_of(pid) in ("Z", None)
 
     wait_for(gone, 20, f"the end of case process {pid}")
