@@ -47,9 +47,7 @@ size_t scp_codec_pack(void *state, const struct scp_method *method, const void *
 // ---- image_helpers.c ---------------------------------------------------------------------------------------------------
 struct scp_helper {
     struct scp_encoder *encoder;
-    _Atomic uint32_t tid; // 0 = has ended; futex, woken by the kernel
-    uint8_t *memory; // stack, a stand-in for the thread's block of libc's, the codec's state
-    size_t bytes;
+    struct scp_helper_thread thread;
     void *codec;
 };
 struct scp_helpers {
@@ -87,7 +85,7 @@ struct scp_encoder {
     _Atomic uint32_t published, taken; // packs that became READY, that a thread has begun with
     struct scp_helpers helpers;
     struct scp_choice choice;
-    struct scp_helper own; // the checkpoint thread's codec, where there are no helpers
+    void *own_memory, *own_codec; // the checkpoint thread's, where there are no helpers
     uint8_t *out; // gathered for one write; stands at file_position
     size_t out_used;
     uint64_t end; // of the content

@@ -32,7 +32,7 @@ static int open_vectors(struct scp_checkpoint *checkpoint, struct scp_memory *me
     memory->staging = scp_scratch_map(SCP_BLOCK_MAXIMUM);
     memory->residency = scp_scratch_map(SCP_BLOCK_MAXIMUM);
     memory->ranges = scp_scratch_map(SCP_SCAN_RANGES * sizeof *memory->ranges);
-    memory->sink = scp_scratch_map(SCP_SINK_BYTES);
+    memory->sink = memory->filling.bytes = scp_scratch_map(SCP_SINK_BYTES);
     memory->sink_limit = SCP_SINK_WRITE;
     const struct {
         struct scp_vector *vector;
@@ -42,7 +42,8 @@ static int open_vectors(struct scp_checkpoint *checkpoint, struct scp_memory *me
                   {&memory->dropped, sizeof(struct scp_span), 256},
                   {&memory->files, sizeof(struct scp_parent_file), 16},
                   {&memory->lazy_parts, sizeof(struct scp_lazy_part), 16},
-                  {&memory->sink_parts, sizeof(struct scp_sink_part), 4096}};
+                  {&memory->filling.parts, sizeof(struct scp_sink_part), 4096},
+                  {&memory->writing.parts, sizeof(struct scp_sink_part), 4096}};
     for (size_t i = 0; result == 0 && i < sizeof tables / sizeof *tables; i++)
         result = scp_vector_open(tables[i].vector, tables[i].element, tables[i].capacity);
     if (result == 0 && scp_encode_open(checkpoint) < 0)
@@ -71,7 +72,7 @@ struct scp_memory *scp_memory_get(struct scp_checkpoint *checkpoint) {
         return NULL;
     }
     memory->pagemap = memory->memory = memory->pipe[0] = memory->pipe[1] = memory->tracker.descriptor = memory->direct =
-        memory->child.process = -1;
+        memory->child.process = memory->spill.file = -1;
     checkpoint->image_private = memory;
     if (open_vectors(checkpoint, memory) != 0)
         scp_fail(checkpoint, ENOMEM, "no memory to make an image", NULL);
@@ -95,12 +96,15 @@ void scp_memory_close(struct scp_checkpoint *checkpoint) {
     if (memory == NULL)
         return;
     scp_child_end(memory);
+    scp_writer_close(memory);
+    scp_spill_close(memory);
     scp_tracker_close(checkpoint);
     scp_encode_close(memory);
     scp_sink_close_direct(memory);
-    struct scp_vector *vectors[] = {&memory->maps,         &memory->marks, &memory->loads,     &memory->metadata,
-                                    &memory->thread_notes, &memory->saved, &memory->sums,      &memory->dropped,
-                                    &memory->sink_parts,   &memory->files, &memory->lazy_parts};
+    struct scp_vector *vectors[] = {&memory->maps,          &memory->marks,        &memory->loads,
+                                    &memory->metadata,      &memory->thread_notes, &memory->saved,
+                                    &memory->sums,          &memory->dropped,      &memory->filling.parts,
+                                    &memory->writing.parts, &memory->files,        &memory->lazy_parts};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         scp_vector_close(vectors[i]);
     int *descriptors[] = {&memory->pagemap, &memory->memory, &memory->pipe[0], &memory->pipe[1]};
@@ -184,7 +188,9 @@ int scp_image_seal(struct scp_checkpoint *checkpoint) {
         scp_tracker_close(checkpoint);
     if (scp_child_runs(checkpoint))
         return scp_child_await(checkpoint);
-    int result = scp_sink_flush(checkpoint);
+    int result = scp_spill_empty(checkpoint, true);
+    if (result == 0)
+        result = scp_sink_flush(checkpoint);
     if (result == 0)
         result = scp_encode_rest(checkpoint);
     if (result == 0)

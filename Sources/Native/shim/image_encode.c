@@ -49,7 +49,7 @@ void scp_encode_close(struct scp_memory *memory) {
     scp_vector_close(&encoder->chunks);
     scp_scratch_unmap(encoder->ring);
     scp_scratch_unmap(encoder->out);
-    scp_scratch_unmap(encoder->own.memory);
+    scp_scratch_unmap(encoder->own_memory);
     scp_scratch_unmap(encoder);
     memory->encoder = NULL;
 }
@@ -139,14 +139,13 @@ static int put(struct scp_checkpoint *checkpoint, const struct scp_pack *pack) {
 }
 
 static void *own_codec(struct scp_encoder *encoder) {
-    struct scp_helper *own = &encoder->own;
     struct scp_method largest = scp_choice_largest(&encoder->choice);
-    if (own->memory != NULL)
-        return own->codec;
-    own->bytes = scp_codec_bytes(&largest);
-    own->memory = scp_scratch_map(own->bytes);
-    own->codec = own->memory ? scp_codec_open(own->memory, own->bytes) : NULL;
-    return own->codec;
+    size_t bytes = scp_codec_bytes(&largest);
+    if (encoder->own_memory == NULL) {
+        encoder->own_memory = scp_scratch_map(bytes);
+        encoder->own_codec = encoder->own_memory ? scp_codec_open(encoder->own_memory, bytes) : NULL;
+    }
+    return encoder->own_codec;
 }
 
 // Without helpers the checkpoint thread compresses itself, and without memory for that it stores the pack as it is.

@@ -1,15 +1,10 @@
-// Threads that compress: made by a raw clone, like the checkpoint thread, and gone again before the threads are stopped, so
-// that no checkpoint ever meets them. They touch nothing but the packs and scratch memory of their own.
+// Threads that compress (helper_thread.c). They touch nothing but the packs and scratch memory of their own.
 #include <errno.h>
-#include <linux/futex.h>
-#include <linux/sched.h>
-#include <string.h>
 #include <sys/resource.h>
 
 #include "encode.h"
 #include "worker.h"
 
-#define STACK_BYTES (64u << 10)
 #define MEMORY_MAXIMUM (48ull << 20) // bytes, of all of them
 #define POLITE 5 // nice levels below the program's threads
 
@@ -30,8 +25,6 @@ static void begin(void *argument) {
     long nice = 20 - scp_call(SYS_getpriority, PRIO_PROCESS, 0); // the system call answers 20 - nice
     scp_call(SYS_setpriority, PRIO_PROCESS, 0, nice + POLITE > 19 ? 19 : nice + POLITE);
     work(helper);
-    for (;;)
-        scp_call(SYS_exit, 0);
 }
 
 // ---- start and end -------------------------------------------------------------------------------------------------------
@@ -45,25 +38,13 @@ static uint32_t processors(void) {
     return count > 0 ? count : 1;
 }
 
-//   stack | page: where fs points | codec
 static int start(struct scp_encoder *encoder, struct scp_helper *helper, size_t codec_bytes) {
     helper->encoder = encoder;
-    helper->bytes = STACK_BYTES + SCP_PAGE + codec_bytes;
-    helper->memory = scp_scratch_map(helper->bytes);
-    if (helper->memory == NULL)
+    void *memory = scp_helper_thread_map(&helper->thread, codec_bytes);
+    if (memory == NULL)
         return -ENOMEM;
-    uint8_t *base = helper->memory + STACK_BYTES;
-    memcpy(base, &base, sizeof base); // libc's block begins with its own address
-    helper->codec = scp_codec_open(base + SCP_PAGE, codec_bytes);
-    atomic_store(&helper->tid, 1); // until the kernel clears it
-    long tid = scp_arch_clone(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
-                                  CLONE_SETTLS | CLONE_CHILD_CLEARTID,
-                              base, base, (uint32_t *)&helper->tid, begin, helper);
-    if (tid >= 0)
-        return 0;
-    scp_scratch_unmap(helper->memory);
-    helper->memory = NULL;
-    return (int)tid;
+    helper->codec = scp_codec_open(memory, codec_bytes);
+    return scp_helper_thread_start(&helper->thread, begin, helper);
 }
 
 void scp_helpers_start(struct scp_encoder *encoder) {
@@ -79,22 +60,11 @@ void scp_helpers_start(struct scp_encoder *encoder) {
         helpers->count++;
 }
 
-// The kernel clears the number when the thread does not use its memory any more, and wakes by a futex that is not private.
-static void await_end(struct scp_helper *helper) {
-    uint32_t tid;
-    while ((tid = atomic_load(&helper->tid)) != 0)
-        scp_call(SYS_futex, &helper->tid, FUTEX_WAIT, tid, NULL, NULL, 0);
-}
-
 void scp_helpers_stop(struct scp_encoder *encoder) {
     struct scp_helpers *helpers = &encoder->helpers;
     atomic_store(&helpers->stop, 1);
     atomic_fetch_add(&helpers->events, 1);
     scp_futex_wake(&helpers->events, SCP_HELPERS_MAXIMUM);
-    for (; helpers->count > 0; helpers->count--) {
-        struct scp_helper *helper = &helpers->one[helpers->count - 1];
-        await_end(helper);
-        scp_scratch_unmap(helper->memory);
-        helper->memory = NULL;
-    }
+    for (; helpers->count > 0; helpers->count--)
+        scp_helper_thread_end(&helpers->one[helpers->count - 1].thread);
 }

@@ -24,7 +24,8 @@ int scp_image_fail(struct scp_checkpoint *checkpoint, int error, const char *wha
 }
 
 // Waits until so many bytes may have been written (--io-limit). Never while the program stands still.
-static void keep_limit(const struct scp_checkpoint *checkpoint, struct scp_memory *memory, size_t length) {
+void scp_sink_keep_limit(const struct scp_checkpoint *checkpoint, size_t length) {
+    struct scp_memory *memory = checkpoint->image_private;
     uint64_t limit = checkpoint->order->io_limit; // MB/s: bytes in a microsecond
     if (limit == 0 || memory->writing_since == 0)
         return;
@@ -72,40 +73,107 @@ static long put_some(struct scp_checkpoint *checkpoint, const char *bytes, size_
     return scp_call(SYS_pwrite64, checkpoint->image, bytes, length, offset);
 }
 
-int scp_image_write(struct scp_checkpoint *checkpoint, const void *bytes, size_t length, uint64_t offset) {
+int scp_image_put(struct scp_checkpoint *checkpoint, const void *bytes, size_t length, uint64_t offset) {
     for (size_t done = 0; done < length;) {
         long put = put_some(checkpoint, (const char *)bytes + done, length - done, offset + done);
         if (put == -EINTR)
             continue;
         if (put <= 0)
-            return scp_image_fail(checkpoint, put < 0 ? (int)put : EIO, "write");
+            return put < 0 ? (int)put : -EIO;
         done += (size_t)put;
     }
     checkpoint->bytes_written += length;
-    keep_limit(checkpoint, checkpoint->image_private, length);
+    scp_sink_keep_limit(checkpoint, length);
+    return 0;
+}
+
+int scp_image_write(struct scp_checkpoint *checkpoint, const void *bytes, size_t length, uint64_t offset) {
+    int result = scp_image_put(checkpoint, bytes, length, offset);
+    return result < 0 ? scp_image_fail(checkpoint, result, "write") : 0;
+}
+
+// ---- batches -------------------------------------------------------------------------------------------------------------
+//
+//   sink   |  filling ...    |  writing         |           a round, with a writer: they change places
+//          |  filling ...                                |  the pause: as much as there is room for
+
+int scp_sink_write(struct scp_checkpoint *checkpoint, const struct scp_batch *batch) {
+    const struct scp_sink_part *parts = batch->parts.base;
+    const uint8_t *from = batch->bytes;
+    int result = 0;
+    if (batch->spilled)
+        return scp_spill_write(checkpoint, batch);
+    for (size_t i = 0; result == 0 && i < batch->parts.count; from += parts[i].length, i++)
+        result = scp_image_put(checkpoint, from, parts[i].length, parts[i].offset);
+    return result;
+}
+
+static int encode(struct scp_checkpoint *checkpoint, const struct scp_batch *batch) {
+    const struct scp_sink_part *parts = batch->parts.base;
+    const uint8_t *from = batch->bytes;
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < batch->parts.count; from += parts[i].length, i++)
+        result = scp_encode_write(checkpoint, from, parts[i].length, parts[i].offset);
+    return result;
+}
+
+static int written(struct scp_checkpoint *checkpoint, int result) {
+    struct scp_memory *memory = checkpoint->image_private;
+    if (result < 0)
+        result = memory->writing.spilled ? scp_spill_refuse(checkpoint, &memory->writing)
+                                         : scp_image_fail(checkpoint, result, "write");
+    memory->writing.used = memory->writing.parts.count = 0;
+    return result;
+}
+
+int scp_sink_await(struct scp_checkpoint *checkpoint) {
+    return written(checkpoint, scp_writer_await(checkpoint->image_private));
+}
+
+static void change_places(struct scp_memory *memory) {
+    struct scp_batch filled = memory->filling;
+    memory->filling = memory->writing;
+    memory->writing = filled;
+    memory->filling.bytes = memory->sink;
+    if (scp_writer_runs(memory) && filled.bytes == memory->sink)
+        memory->filling.bytes += SCP_SINK_DIRECT;
+}
+
+// What was gathered, to the writer; without one it is written.
+static int pass_on(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = checkpoint->image_private;
+    int result = 0;
+    if (memory->encoder != NULL) {
+        result = encode(checkpoint, &memory->filling);
+        memory->filling.used = memory->filling.parts.count = 0;
+        return result;
+    }
+    result = scp_sink_await(checkpoint);
+    if (result < 0 || memory->filling.used == 0)
+        return result;
+    result = scp_spill_offer(checkpoint, &memory->filling);
+    if (result < 0)
+        return result;
+    change_places(memory);
+    if (!scp_writer_runs(memory))
+        return written(checkpoint, scp_sink_write(checkpoint, &memory->writing));
+    scp_writer_pass(memory);
     return 0;
 }
 
 int scp_sink_flush(struct scp_checkpoint *checkpoint) {
-    struct scp_memory *memory = checkpoint->image_private;
-    const struct scp_sink_part *parts = memory->sink_parts.base;
-    const uint8_t *from = memory->sink;
-    int result = 0;
-    for (size_t i = 0; result == 0 && i < memory->sink_parts.count; from += parts[i].length, i++)
-        result = memory->encoder ? scp_encode_write(checkpoint, from, parts[i].length, parts[i].offset)
-                                 : scp_image_write(checkpoint, from, parts[i].length, parts[i].offset);
-    memory->sink_used = memory->sink_parts.count = 0;
-    return result;
+    int result = pass_on(checkpoint);
+    return result < 0 ? result : scp_sink_await(checkpoint);
 }
 
 uint8_t *scp_sink_room(struct scp_checkpoint *checkpoint, size_t length, uint64_t offset) {
     struct scp_memory *memory = checkpoint->image_private;
-    if (memory->sink_used + length > memory->sink_limit && scp_sink_flush(checkpoint) < 0)
+    if (memory->filling.used + length > memory->sink_limit && pass_on(checkpoint) < 0)
         return NULL;
-    struct scp_vector *parts = &memory->sink_parts;
-    struct scp_sink_part *last = parts->count ? scp_vector_at(parts, parts->count - 1) : NULL;
+    struct scp_batch *batch = &memory->filling;
+    struct scp_sink_part *last = batch->parts.count ? scp_vector_at(&batch->parts, batch->parts.count - 1) : NULL;
     if (last == NULL || last->offset + last->length != offset) {
-        last = scp_vector_add(parts);
+        last = scp_vector_add(&batch->parts);
         if (last == NULL) {
             scp_fail(checkpoint, ENOMEM, "no memory for what waits to be written", NULL);
             return NULL;
@@ -113,6 +181,6 @@ uint8_t *scp_sink_room(struct scp_checkpoint *checkpoint, size_t length, uint64_
         last->offset = offset;
     }
     last->length += length;
-    memory->sink_used += length;
-    return memory->sink + memory->sink_used - length;
+    batch->used += length;
+    return batch->bytes + batch->used - length;
 }

@@ -8,8 +8,9 @@
 //   tracker.c         which pages were written since they were    precopy.c       memory is written while the program runs
 //                     saved (userfaultfd, PAGEMAP_SCAN)           image_saved.c   what is saved, pass after pass
 //   image_sink.c      bytes on their way to the file              snapshot_child.c  a copy of the process that writes
+//   image_writer.c    a thread that writes them                   image_spill.c     scattered ones wait in another file
 //   snapshot.c        which way the instant is taken, and why     encode.h          compression
-//   parent.c          what the next image need not hold again
+//   parent.c          what the next image need not hold again     helper_thread.c   threads beside the checkpoint thread
 #ifndef SWIFTCP_MEMORY_H
 #define SWIFTCP_MEMORY_H
 
@@ -81,6 +82,37 @@ struct scp_parent_file {
     char name[256];
 };
 
+// Bytes gathered for one write, and where in the image they belong.
+struct scp_batch {
+    uint8_t *bytes; // of the sink
+    size_t used;
+    struct scp_vector parts; // struct scp_sink_part
+    bool spilled; // goes to the spill first
+};
+
+// helper_thread.c: a thread beside the checkpoint thread.
+struct scp_helper_thread {
+    _Atomic uint32_t tid; // 0 = has ended; futex, woken by the kernel
+    uint8_t *memory; // stack, a stand-in for the thread's block of libc's, what the owner wants; NULL = there is none
+};
+
+// image_writer.c
+struct scp_writer {
+    struct scp_helper_thread thread;
+    struct scp_checkpoint *checkpoint;
+    _Atomic uint32_t state; // enum scp_writer_state; futex
+    int result; // of the last batch: 0 or -errno
+};
+
+// image_spill.c
+struct scp_spill {
+    bool allowed; // by the round that is under way
+    bool useless; // it has failed
+    int file; // without a name, past the page cache; -1 = not made
+    uint64_t length; // bytes
+    struct scp_vector parts; // struct scp_sink_part, as they follow one another in the file
+};
+
 // What the pause would have to take, and how quickly the program makes more of it.
 struct scp_left {
     uint64_t bytes;
@@ -136,10 +168,12 @@ struct scp_memory { // checkpoint->image_private
     struct scp_block saved_head; // that one, without what was used of it; length 0 = not begun
     int direct; // the image once more, past the page cache; -1 = not
     struct scp_encoder *encoder; // encode.h; NULL: content is written as it is
-    // The sink: bytes on their way to the file, and where they belong.
+    // The sink: bytes on their way to the file.
     uint8_t *sink;
-    size_t sink_used, sink_limit; // bytes; at the limit they are written
-    struct scp_vector sink_parts; // struct scp_sink_part
+    size_t sink_limit; // bytes; at the limit they are written
+    struct scp_batch filling, writing; // the second is the writer's
+    struct scp_writer writer;
+    struct scp_spill spill;
     // The blob that is open.
     bool blob_open;
     uint64_t blob_offset, blob_length, blob_checksum;
@@ -288,7 +322,10 @@ struct scp_sink_part {
 };
 // Room for length (at most SCP_BLOCK_MAXIMUM) bytes that will stand at offset of the image; NULL when writing failed.
 uint8_t *scp_sink_room(struct scp_checkpoint *checkpoint, size_t length, uint64_t offset);
-int scp_sink_flush(struct scp_checkpoint *checkpoint);
+int scp_sink_flush(struct scp_checkpoint *checkpoint); // all of it has been written, or stands in the spill
+int scp_sink_await(struct scp_checkpoint *checkpoint); // all that has been passed on
+// Writes it where it belongs or to the spill: 0 or -errno, without a word. For one thread at a time.
+int scp_sink_write(struct scp_checkpoint *checkpoint, const struct scp_batch *batch);
 void scp_sink_open_direct(struct scp_checkpoint *checkpoint);
 void scp_sink_close_direct(struct scp_memory *memory);
 // From now on writing keeps to the order's limit, or not.
@@ -296,6 +333,36 @@ void scp_sink_limit(struct scp_checkpoint *checkpoint, bool limited);
 // Writes bytes at offset; a failure names the image and what to do.
 int scp_image_write(struct scp_checkpoint *checkpoint, const void *bytes, size_t length, uint64_t offset);
 int scp_image_fail(struct scp_checkpoint *checkpoint, int error, const char *what);
+void scp_sink_keep_limit(const struct scp_checkpoint *checkpoint, size_t length); // so many bytes were written
+// The same without a word: 0 or -errno.
+int scp_image_put(struct scp_checkpoint *checkpoint, const void *bytes, size_t length, uint64_t offset);
+
+// ---- helper_thread.c -----------------------------------------------------------------------------------------------------
+// Its memory, with so many bytes for the owner, zero at first, which are returned; NULL = there is none.
+void *scp_helper_thread_map(struct scp_helper_thread *thread, size_t bytes);
+// 0, or -errno and its memory is gone. The thread ends when `work` returns.
+int scp_helper_thread_start(struct scp_helper_thread *thread, void (*work)(void *), void *argument);
+void scp_helper_thread_end(struct scp_helper_thread *thread); // waits for its end; unmaps
+
+// ---- image_writer.c ------------------------------------------------------------------------------------------------------
+// From now on memory->writing is written by a thread, if one can be made.
+void scp_writer_open(struct scp_checkpoint *checkpoint);
+bool scp_writer_runs(const struct scp_memory *memory);
+void scp_writer_pass(struct scp_memory *memory); // memory->writing; the last one has been awaited
+int scp_writer_await(struct scp_memory *memory); // what the last one came to: 0 or -errno
+void scp_writer_close(struct scp_memory *memory); // awaits, too
+
+// ---- image_spill.c -------------------------------------------------------------------------------------------------------
+// Says whether the batch goes to the spill (`spilled`), which has then its parts in its table. When not, what the spill had is
+// written before.
+int scp_spill_offer(struct scp_checkpoint *checkpoint, struct scp_batch *batch);
+int scp_spill_write(struct scp_checkpoint *checkpoint, const struct scp_batch *batch); // 0 or -errno, without a word
+// The spill could not take the batch: what it had and these bytes go where they belong.
+int scp_spill_refuse(struct scp_checkpoint *checkpoint, struct scp_batch *batch);
+// Before anything else is written: what the spill has goes where it belongs, and there is none any more. Hears the
+// coordinator's word, if it `heeds`.
+int scp_spill_empty(struct scp_checkpoint *checkpoint, bool heeds);
+void scp_spill_close(struct scp_memory *memory);
 
 // ---- image_encode.c: where the order asks for compression, else without effect -------------------------------------------
 int scp_encode_open(struct scp_checkpoint *checkpoint);

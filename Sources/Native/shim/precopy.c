@@ -99,9 +99,12 @@ static uint64_t per_second(uint64_t bytes, int64_t ns) {
 
 // One round and what it shows: how much the program has written meanwhile, and the first how quick the disk is.
 static int measure_round(struct scp_checkpoint *checkpoint, int number, struct scp_left *left) {
-    const struct scp_memory *memory = checkpoint->image_private;
+    struct scp_memory *memory = checkpoint->image_private;
     int64_t start = scp_now();
+    memory->spill.allowed = number > 0 && memory->direct >= 0 && memory->encoder == NULL;
     int result = save_round(checkpoint);
+    if (result == 0)
+        result = scp_sink_await(checkpoint);
     if (result == 0 && number == 0 && memory->tracker.descriptor >= 0)
         // Registering has split mappings: better seen now than in the pause. A long round may have missed new advice too.
         result = memory->builds_on ? scp_regions_again(checkpoint) : scp_marks_read(checkpoint);
@@ -166,6 +169,15 @@ static void fill_buffers(struct scp_memory *memory, uint64_t left) {
     fill(memory->staging, bytes < SCP_BLOCK_MAXIMUM ? bytes : SCP_BLOCK_MAXIMUM);
 }
 
+// What is written from now on, while the program runs, is much.
+static void write_large(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = checkpoint->image_private;
+    bool direct = memory->direct >= 0 && memory->encoder == NULL;
+    memory->sink_limit = direct ? SCP_SINK_DIRECT : SCP_SINK_WRITE;
+    if (direct && checkpoint->order->stopped_by == 0) // the stop would hold new threads too
+        scp_writer_open(checkpoint);
+}
+
 static void open_sink(struct scp_checkpoint *checkpoint, uint64_t resident) {
     struct scp_memory *memory = checkpoint->image_private;
     uint64_t shared = scp_memory_value("/proc/self/status", "RssShmem:");
@@ -174,7 +186,7 @@ static void open_sink(struct scp_checkpoint *checkpoint, uint64_t resident) {
     if (resident < SCP_DIRECT_FROM)
         return;
     scp_sink_open_direct(checkpoint);
-    memory->sink_limit = memory->encoder ? SCP_SINK_WRITE : SCP_SINK_DIRECT;
+    write_large(checkpoint);
 }
 
 // Why the program stands still until its image is complete; NULL: it need not.
@@ -210,6 +222,8 @@ static int settle(struct scp_checkpoint *checkpoint, const struct scp_left *left
     int result = scp_sink_flush(checkpoint);
     if (result == 0)
         result = scp_encode_rest(checkpoint);
+    scp_writer_close(memory);
+    memory->spill.allowed = false;
     scp_sink_limit(checkpoint, false);
     if (result == 0)
         scp_snapshot_choose(checkpoint, left);
@@ -239,7 +253,7 @@ int scp_precopy_again(struct scp_checkpoint *checkpoint) {
     uint64_t pages = scp_pages_written_in_all(checkpoint);
     if (pages <= FEW_PAGES || pages > MANY_PAGES || scp_encode_full(checkpoint, pages * SCP_PAGE))
         return 0;
-    memory->sink_limit = memory->direct >= 0 && !memory->encoder ? SCP_SINK_DIRECT : SCP_SINK_WRITE;
+    write_large(checkpoint);
     scp_sink_limit(checkpoint, true);
     int result = measure_round(checkpoint, 1, &memory->left);
     return result == 0 ? settle(checkpoint, &memory->left) : result;

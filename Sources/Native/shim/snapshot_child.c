@@ -106,17 +106,19 @@ static void step_aside(uint32_t parent) {
     }
 }
 
-static void close_but(int kept) {
-    bool known = scp_call(SYS_close_range, kept + 1, ~0u, 0) != -ENOSYS;
-    for (int descriptor = 0; descriptor < (known ? kept : MANY_DESCRIPTORS); descriptor++)
-        if (descriptor != kept)
+// All descriptors but one, or two.
+static void close_but(int one, int other) {
+    int low = other < 0 || one < other ? one : other, high = one < other ? other : one;
+    bool known = scp_call(SYS_close_range, high + 1, ~0u, 0) != -ENOSYS;
+    for (int descriptor = 0; descriptor < (known ? high : MANY_DESCRIPTORS); descriptor++)
+        if (descriptor != low && descriptor != high)
             scp_call(SYS_close, descriptor);
 }
 
 // The program's pagemap and mem are open, and belong to the program's memory, not to this copy of it.
 static int take_descriptors(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = memory_of(checkpoint);
-    close_but(checkpoint->image);
+    close_but(checkpoint->image, memory->spill.file);
     memory->pagemap = memory->pipe[0] = memory->pipe[1] = memory->tracker.descriptor = memory->direct = -1;
     memory->memory = scp_open_own("/proc/self/mem", O_RDONLY);
     return memory->memory < 0 ? scp_fail(checkpoint, memory->memory, "cannot open /proc/self/mem", (char *)NULL) : 0;
@@ -164,7 +166,9 @@ static int complete_image(struct scp_checkpoint *checkpoint) {
     scp_encode_plain(checkpoint, false);
     if (memory->deferred_bytes >= SCP_DIRECT_FROM)
         scp_sink_open_direct(checkpoint);
-    result = scp_sink_flush(checkpoint); // what the pause has copied
+    result = scp_spill_empty(checkpoint, false);
+    if (result == 0)
+        result = scp_sink_flush(checkpoint); // what the pause has copied
     memory->sink_limit = memory->direct >= 0 && memory->encoder == NULL ? SCP_SINK_DIRECT : SCP_SINK_WRITE;
     if (result == 0)
         result = scp_saved_settle(checkpoint, true);

@@ -1,0 +1,99 @@
+"""Pages that were written again, scattered over a large image: they wait in a file without a name."""
+
+import os
+import subprocess
+import time
+
+from harness.build import WORKLOADS, tool
+from harness.case import Suite
+from harness.computation import Computation
+from harness.errors import Skipped, check, check_equal
+from workloads_test import compile_workload
+
+suite = Suite("spill")
+MEGABYTES = 200
+SLOWLY = ["--no-incremental", "--keep", "1", "--io-limit", "400"]  # MB/s: so that a round takes as long everywhere
+MODERATE, HEAVY = 20000, 400000  # pages a second: rounds leave fewer and fewer; or as many as before
+
+
+def start(folder, per_second, mount=None):
+    computation = Computation(folder)
+    if mount and subprocess.run(["mount", "-t", "tmpfs", "-o", mount, "tmpfs", computation.ckptdir], check=False,
+                                capture_output=True).returncode != 0:
+        raise Skipped("no tmpfs may be mounted here")
+    program = compile_workload(os.path.join(WORKLOADS, "_scattered.c"))
+    computation.launch([program, str(MEGABYTES), str(per_second)], SLOWLY)
+    computation.ready()
+    return computation
+
+
+def spills(computation):
+    """Whether a thread of the program has such a file open."""
+    pid, prefix = computation.program_pid(), os.path.realpath(computation.ckptdir)
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        folder = f"/proc/{pid}/task/{tid}/fd"
+        try:
+            for number in os.listdir(folder):
+                place = os.readlink(os.path.join(folder, number))
+                if place.startswith(prefix) and place.endswith(" (deleted)"):
+                    return True
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # the thread or the descriptor has gone
+    return False
+
+
+def checkpoint(computation):
+    """Its record, and whether a spill was seen."""
+    words = [tool("command"), "--coordinator", computation.address, "--checkpoint", "--json"]
+    asked = subprocess.Popen(words, env=computation.environment, cwd=computation.work, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, text=True)
+    seen, until = False, time.monotonic() + 60
+    while asked.poll() is None and time.monotonic() < until:
+        seen = seen or spills(computation)
+        time.sleep(0.002)
+    _, err = asked.communicate(timeout=1)
+    check_equal(asked.returncode, 0, f"exit status of the checkpoint ({err})")
+    return computation.status()["computations"][0]["last_checkpoint"], seen
+
+
+def comes_back(computation):
+    computation.kill9()
+    computation.restart()
+    computation.restored()
+    computation.release()
+    computation.expect("PASS")
+    check_equal(computation.wait(), 0, "exit status")
+
+
+@suite.case(limit=120)
+def what_was_written_again_gets_to_its_place(folder):
+    computation = start(folder, MODERATE)
+    for _ in range(2):
+        record, seen = checkpoint(computation)
+        check_equal(record["snapshot"], "precopy", f"how it was saved ({record})")
+        check(seen, "no spill was seen")
+        check(not spills(computation), "the spill is still there after the checkpoint")
+    # Packed: the program's memory, what else it has, and tables.
+    check(computation.size() < (MEGABYTES + 16) << 20, f"the image has {computation.size()} bytes")
+    comes_back(computation)
+
+
+@suite.case(limit=120)
+def a_child_brings_it_there(folder):
+    computation = start(folder, HEAVY)
+    record, seen = checkpoint(computation)
+    check_equal(record["snapshot"], "cow", f"how it was saved ({record})")
+    check(seen, "no spill was seen")
+    comes_back(computation)
+
+
+@suite.case(limit=120, needs="root")
+def without_room_for_it_all_goes_to_its_place(folder):
+    computation = start(folder, MODERATE, mount=f"size={MEGABYTES + 24}m,mode=700")
+    try:
+        record, seen = checkpoint(computation)
+        check_equal(record["snapshot"], "precopy", f"how it was saved ({record})")
+        check(seen, "no spill was tried")
+        comes_back(computation)
+    finally:
+        subprocess.run(["umount", "-l", computation.ckptdir], check=False)
