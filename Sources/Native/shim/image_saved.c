@@ -18,6 +18,7 @@
 #include "memory.h"
 
 #define SETTLE_STEP (4ull << 20) // bytes
+#define GAP_MAXIMUM (64ull << 10) // bytes
 #define PUNCH_MINIMUM (256u << 10) // bytes; less is overwritten with zeros: holes are slow to remove
 
 static struct scp_memory *memory_of(const struct scp_checkpoint *checkpoint) {
@@ -221,6 +222,34 @@ static int take_deferred(struct scp_checkpoint *checkpoint, const struct scp_reg
     return result;
 }
 
+// Where it is, right behind `block`, in memory and in the file.
+static bool follows(const struct scp_block *block, const struct scp_block *next) {
+    return next != NULL && is_own(next) && next->address == end_of(block) &&
+           next->offset == block->offset + block->length;
+}
+
+// What lies in between two deferred blocks is as it was saved, and one large write is quicker than two small ones.
+static bool is_gap(const struct scp_memory *memory, size_t index) {
+    const struct scp_block *block = scp_vector_at(&memory->saved, index),
+                           *next = scp_vector_at(&memory->saved, index + 1);
+    if (index == 0 || memory->encoder != NULL || block->length > GAP_MAXIMUM || block->flags != 0)
+        return false;
+    return follows(block - 1, block) && follows(block, next) && (block - 1)->flags & next->flags & SCP_SAVED_DEFERRED;
+}
+
+static int settle_block(struct scp_checkpoint *checkpoint, const struct scp_region *region, size_t index,
+                        bool gives_back) {
+    struct scp_memory *memory = memory_of(checkpoint);
+    const struct scp_block *block = scp_vector_at(&memory->saved, index);
+    if (block->flags & SCP_SAVED_DEFERRED)
+        return take_deferred(checkpoint, region, block, gives_back);
+    if (!gives_back || !is_gap(memory, index))
+        return scp_saved_keep(checkpoint, block);
+    struct scp_block taken = *block;
+    taken.encoding = (block - 1)->encoding;
+    return take_deferred(checkpoint, region, &taken, gives_back);
+}
+
 int scp_saved_settle(struct scp_checkpoint *checkpoint, bool gives_back) {
     struct scp_memory *memory = memory_of(checkpoint);
     size_t number = 0;
@@ -235,8 +264,7 @@ int scp_saved_settle(struct scp_checkpoint *checkpoint, bool gives_back) {
         if (region == NULL)
             return scp_fail(checkpoint, EINVAL, "a block of memory belongs to no region", NULL);
         memory->saved_region = region->start;
-        result = block->flags & SCP_SAVED_DEFERRED ? take_deferred(checkpoint, region, block, gives_back)
-                                                   : scp_saved_keep(checkpoint, block);
+        result = settle_block(checkpoint, region, i, gives_back);
     }
     return result;
 }

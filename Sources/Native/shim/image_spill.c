@@ -85,8 +85,24 @@ int scp_spill_refuse(struct scp_checkpoint *checkpoint, struct scp_batch *batch)
 
 // ---- to their places -----------------------------------------------------------------------------------------------------
 
-// For each page of the image the last of the spill's that belongs there, counted from 1. NULL: no memory for that, and all
-// of them have to be written.
+static void forget_pages(uint32_t *last, uint64_t offset, uint64_t length) {
+    memset(last + offset / SCP_PAGE, 0, length / SCP_PAGE * sizeof *last);
+}
+
+// What is still to come, from the pause or a child's memory, overwrites what is here.
+static void forget_newer(const struct scp_checkpoint *checkpoint, uint32_t *last) {
+    const struct scp_memory *memory = checkpoint->image_private;
+    const struct scp_sink_part *parts = memory->filling.parts.base;
+    const struct scp_block *blocks = checkpoint->blocks.base;
+    for (size_t i = 0; i < memory->filling.parts.count; i++)
+        forget_pages(last, parts[i].offset, parts[i].length);
+    for (size_t i = 0; i < checkpoint->blocks.count; i++)
+        if (blocks[i].flags & SCP_SAVED_DEFERRED && blocks[i].stored_length > 0)
+            forget_pages(last, blocks[i].offset, blocks[i].length);
+}
+
+// For each page of the image the last of the spill's that belongs there, counted from 1; 0 = none of them has to be written.
+// NULL: no memory for that, and all have to.
 static uint32_t *make_map(const struct scp_checkpoint *checkpoint) {
     const struct scp_spill *spill = spill_of(checkpoint);
     const struct scp_sink_part *parts = spill->parts.base;
@@ -95,6 +111,8 @@ static uint32_t *make_map(const struct scp_checkpoint *checkpoint) {
     for (size_t i = 0; last != NULL && i < spill->parts.count; i++)
         for (uint64_t at = 0; at < parts[i].length; at += SCP_PAGE)
             last[(parts[i].offset + at) / SCP_PAGE] = ++number;
+    if (last != NULL)
+        forget_newer(checkpoint, last);
     return last;
 }
 

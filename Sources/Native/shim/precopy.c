@@ -117,6 +117,15 @@ static int measure_round(struct scp_checkpoint *checkpoint, int number, struct s
     return result;
 }
 
+// Whether the next round would leave hardly less. Who writes at random writes to some pages twice: the more of memory was
+// written in a round, the more of them.
+static bool is_outrun(const struct scp_memory *memory, const struct scp_left *left) {
+    uint64_t all = memory->resident > left->bytes ? memory->resident : left->bytes;
+    uint64_t share = all > 0 ? left->bytes * 256 / all : 0; // of 256
+    bool measured = memory->direct >= 0 && !memory->builds_on; // little is no measure of the disk
+    return measured && left->written * 512 / (512 - share) > left->disk / 4 * 3;
+}
+
 // Rounds until few pages are left, or a round leaves hardly fewer than the one before.
 static int save_rounds(struct scp_checkpoint *checkpoint, struct scp_left *left) {
     struct scp_memory *memory = checkpoint->image_private;
@@ -132,7 +141,7 @@ static int save_rounds(struct scp_checkpoint *checkpoint, struct scp_left *left)
         memory->round_deadline = 0;
         uint64_t pages = left->bytes / SCP_PAGE;
         bool enough = pages <= FEW_PAGES || pages > MANY_PAGES || pages > before / 4 * 3 ||
-                      scp_encode_full(checkpoint, left->bytes);
+                      (number == 0 && is_outrun(memory, left)) || scp_encode_full(checkpoint, left->bytes);
         if (enough || scp_now() > deadline)
             break;
         before = pages;
