@@ -183,6 +183,8 @@ static void write_large(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = checkpoint->image_private;
     bool direct = memory->direct >= 0 && memory->encoder == NULL;
     memory->sink_limit = direct ? SCP_SINK_DIRECT : SCP_SINK_WRITE;
+    if (direct)
+        scp_call(SYS_madvise, memory->sink, SCP_SINK_BYTES, MADV_HUGEPAGE); // filled sooner
     if (direct && checkpoint->order->stopped_by == 0) // the stop would hold new threads too
         scp_writer_open(checkpoint);
 }
