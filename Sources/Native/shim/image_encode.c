@@ -106,6 +106,13 @@ static void await_disk(struct scp_checkpoint *checkpoint, uint64_t offset, size_
                  SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
 }
 
+// How long so many bytes take the disk: no less than the limit has them take, which lets those pass at once that come late.
+static int64_t disk_time(const struct scp_checkpoint *checkpoint, size_t length, int64_t took) {
+    uint64_t limit = checkpoint->order->io_limit; // MB/s: bytes in a microsecond
+    int64_t least = limit > 0 ? (int64_t)(length / limit) * 1000 : 0;
+    return took > least ? took : least;
+}
+
 static int write_out(struct scp_checkpoint *checkpoint, size_t length) {
     struct scp_encoder *encoder = memory_of(checkpoint)->encoder;
     int64_t start = scp_now();
@@ -114,7 +121,7 @@ static int write_out(struct scp_checkpoint *checkpoint, size_t length) {
         return result;
     if (length == OUT_BYTES) {
         await_disk(checkpoint, checkpoint->file_position, length);
-        scp_choice_wrote(&encoder->choice, length, scp_now() - start);
+        scp_choice_wrote(&encoder->choice, length, disk_time(checkpoint, length, scp_now() - start));
     }
     checkpoint->file_position += length;
     encoder->out_used -= length;
