@@ -265,4 +265,22 @@ uint32_t scp_checkpoint_tid(void);
 
 int64_t scp_now(void); // CLOCK_MONOTONIC, ns, by system call
 
+// ---- pace.c, state_schedule.c --------------------------------------------------------------------------------------------
+struct scp_schedule { // struct sched_attr, first version
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period; // ns
+};
+_Static_assert(sizeof(struct scp_schedule) == 48, "SCHED_ATTR_SIZE_VER0");
+
+// How the scheduler takes the checkpoint thread beside the program's.
+enum scp_pace {
+    SCP_PACE_USUAL, // as any other
+    SCP_PACE_PATIENT, // whoever wakes up goes first
+    SCP_PACE_PROMPT, // it goes first itself
+};
+void scp_pace_set(enum scp_pace pace); // of the thread that asks; what does not do is left
+
 #endif

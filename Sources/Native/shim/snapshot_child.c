@@ -181,6 +181,7 @@ static __attribute__((noreturn)) void live(struct scp_checkpoint *checkpoint, ui
     memory->child = (struct scp_child){.process = -1};
     memory->defers = false;
     step_aside(parent);
+    scp_pace_set(SCP_PACE_PATIENT);
     int result = complete_image(checkpoint);
     word->bytes_written = checkpoint->bytes_written;
     word->memory_bytes = checkpoint->memory_bytes;

@@ -16,15 +16,6 @@
 #define FLAG_RESET_ON_FORK 1ull
 #define POLICY_DEADLINE 6
 
-struct schedule { // struct sched_attr, first version
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime, deadline, period;
-};
-_Static_assert(sizeof(struct schedule) == 48, "SCHED_ATTR_SIZE_VER0");
-
 static uint32_t set_bytes; // of a CPU set of this kernel
 static uint8_t widest[SET_BYTES]; // the CPUs this process may be given
 static uint8_t *sets; // in the carry area
@@ -77,7 +68,7 @@ static void examine_set(struct scp_slot *slot) {
 
 static void examine_policy(struct scp_slot *slot) {
     struct scp_thread_private *own = scp_thread_private(slot);
-    struct schedule schedule = {0};
+    struct scp_schedule schedule = {0};
     if (scp_call(SYS_sched_getattr, slot->tid, &schedule, sizeof schedule, 0) < 0)
         return;
     slot->record.policy = (int32_t)schedule.policy;
@@ -149,13 +140,13 @@ static void restore_set(struct scp_slot *slot, struct complaint *gone, struct co
 
 static long restore_policy(struct scp_slot *slot) {
     const struct scp_thread_private *own = scp_thread_private(slot);
-    struct schedule now = {0}, wanted = {
-                                   .size = sizeof wanted,
-                                   .policy = (uint32_t)slot->record.policy,
-                                   .flags = own->schedule_flags & FLAG_RESET_ON_FORK,
-                                   .nice = slot->record.nice,
-                                   .priority = (uint32_t)slot->record.priority,
-                               };
+    struct scp_schedule now = {0}, wanted = {
+                                       .size = sizeof wanted,
+                                       .policy = (uint32_t)slot->record.policy,
+                                       .flags = own->schedule_flags & FLAG_RESET_ON_FORK,
+                                       .nice = slot->record.nice,
+                                       .priority = (uint32_t)slot->record.priority,
+                                   };
     if (wanted.policy == POLICY_DEADLINE) {
         wanted.flags = own->schedule_flags;
         wanted.runtime = own->runtime;

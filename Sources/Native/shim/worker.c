@@ -327,6 +327,7 @@ static int carry_out(void) {
     int result = prepare();
     if (result < 0)
         return result;
+    scp_pace_set(SCP_PACE_PATIENT);
     if (others_wait_for_us())
         scp_snapshot_because(&checkpoint, "born when the others stood still already", "");
     else
@@ -336,10 +337,12 @@ static int carry_out(void) {
     if (result < 0)
         return result;
     run_callbacks(SCP_EVENT_QUIESCED);
+    scp_pace_set(SCP_PACE_PROMPT);
     result = pause_and_take();
     if (result == 0 && order.flags & SCP_CHECKPOINT_STAY_STOPPED)
         return complete_and_end();
     let_go();
+    scp_pace_set(SCP_PACE_PATIENT);
     return result == 0 ? complete() : result;
 }
 
@@ -373,6 +376,7 @@ static void do_checkpoint(void) {
     scp_state_finish();
     scp_tables_close(&checkpoint);
     scp_scratch_end();
+    scp_pace_set(SCP_PACE_USUAL);
 }
 
 // ---- born during a checkpoint --------------------------------------------------------------------------------------------
