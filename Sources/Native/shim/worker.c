@@ -20,6 +20,31 @@ static struct scp_checkpoint checkpoint; // the one in progress
 static struct scp_checkpoint_order order;
 static struct scp_stage_report report;
 
+// ---- born during a checkpoint --------------------------------------------------------------------------------------------
+
+SCP_FORK_DATA static _Atomic uint32_t expecting; // 1: the only thread of this process waits; futex
+
+void scp_worker_expect_checkpoint(void) {
+    atomic_store(&expecting, 1);
+}
+
+SCP_FORK_CODE static bool others_wait_for_us(void) {
+    return atomic_load(&expecting) != 0;
+}
+
+void scp_worker_await_checkpoint(void) {
+    int64_t deadline = scp_now() + BIRTH_LIMIT_NS;
+    for (int64_t left; atomic_load(&expecting) && (left = deadline - scp_now()) > 0;)
+        scp_futex_wait(&expecting, 1, left);
+}
+
+static void stop_expecting(void) {
+    if (atomic_load(&expecting) == 0)
+        return;
+    atomic_store(&expecting, 0);
+    scp_futex_wake(&expecting, 1);
+}
+
 // ---- one checkpoint ---------------------------------------------------------------------------------------------------
 
 static void end_process(void) {
@@ -306,8 +331,6 @@ static int complete_and_end(void) {
     return result;
 }
 
-static bool others_wait_for_us(void); // born during this checkpoint: they stand still already
-
 // Waits for the others, whose memory may be larger.
 static int start_together(void) {
     int64_t deadline = scp_now() + order.stage_limit_ms * 1000000ll;
@@ -377,31 +400,6 @@ static void do_checkpoint(void) {
     scp_tables_close(&checkpoint);
     scp_scratch_end();
     scp_pace_set(SCP_PACE_USUAL);
-}
-
-// ---- born during a checkpoint --------------------------------------------------------------------------------------------
-
-SCP_FORK_DATA static _Atomic uint32_t expecting; // 1: the only thread of this process waits; futex
-
-void scp_worker_expect_checkpoint(void) {
-    atomic_store(&expecting, 1);
-}
-
-SCP_FORK_CODE static bool others_wait_for_us(void) {
-    return atomic_load(&expecting) != 0;
-}
-
-void scp_worker_await_checkpoint(void) {
-    int64_t deadline = scp_now() + BIRTH_LIMIT_NS;
-    for (int64_t left; atomic_load(&expecting) && (left = deadline - scp_now()) > 0;)
-        scp_futex_wait(&expecting, 1, left);
-}
-
-static void stop_expecting(void) {
-    if (atomic_load(&expecting) == 0)
-        return;
-    atomic_store(&expecting, 0);
-    scp_futex_wake(&expecting, 1);
 }
 
 // ---- the loop ----------------------------------------------------------------------------------------------------------
