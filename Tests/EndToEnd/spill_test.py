@@ -13,7 +13,8 @@ from workloads_test import compile_workload
 suite = Suite("spill")
 MEGABYTES = 200
 SLOWLY = ["--no-incremental", "--keep", "1", "--io-limit", "400"]  # MB/s: so that a round takes as long everywhere
-MODERATE, HEAVY = 20000, 400000  # pages a second: rounds leave fewer and fewer; or as many as before
+# Pages a second: rounds leave fewer and fewer; the first of them leaves more than three batches; as many as before.
+MODERATE, MUCH, HEAVY = 20000, 40000, 400000
 
 
 def start(folder, per_second, mount=None):
@@ -89,7 +90,7 @@ def a_child_brings_it_there(folder):
 
 @suite.case(limit=120, needs="root")
 def without_room_for_it_all_goes_to_its_place(folder):
-    computation = start(folder, MODERATE, mount=f"size={MEGABYTES + 24}m,mode=700")
+    computation = start(folder, MUCH, mount=f"size={MEGABYTES + 13}m,mode=700")
     try:
         record, seen = checkpoint(computation)
         check_equal(record["snapshot"], "precopy", f"how it was saved ({record})")

@@ -13,6 +13,7 @@
 #include "memory.h"
 #include "worker.h"
 
+#define BUFFER_BYTES (1u << 20)
 #define SCATTERED (64u << 10) // bytes of a part, on average: what is longer the disk takes as quickly where it belongs
 
 static struct scp_spill *spill_of(const struct scp_checkpoint *checkpoint) {
@@ -160,22 +161,21 @@ static int put_read(struct scp_checkpoint *checkpoint, struct place *place, cons
     return result;
 }
 
-static int put_all(struct scp_checkpoint *checkpoint, const uint32_t *last, bool heeds) {
-    struct scp_memory *memory = checkpoint->image_private;
-    const struct scp_spill *spill = &memory->spill;
+static int put_all(struct scp_checkpoint *checkpoint, const uint32_t *last, uint8_t *buffer, bool heeds) {
+    const struct scp_spill *spill = spill_of(checkpoint);
     struct place place = {.last = last};
     int result = 0;
     for (uint64_t at = 0; result == 0 && at < spill->length;) {
-        uint64_t length = spill->length - at < SCP_BLOCK_MAXIMUM ? spill->length - at : SCP_BLOCK_MAXIMUM;
-        long got = scp_call(SYS_pread64, spill->file, memory->staging, length, at);
+        uint64_t length = spill->length - at < BUFFER_BYTES ? spill->length - at : BUFFER_BYTES;
+        long got = scp_call(SYS_pread64, spill->file, buffer, length, at);
         if (got == -EINTR)
             continue;
-        got &= ~(long)(SCP_PAGE - 1);
-        if (got <= 0)
+        if (got < (long)SCP_PAGE)
             return scp_image_fail(checkpoint, got < 0 ? (int)got : EIO, "read back what belongs to");
+        got -= got % SCP_PAGE;
         // The image may need the room.
         scp_call(SYS_fallocate, spill->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, got);
-        result = put_read(checkpoint, &place, memory->staging, (uint64_t)got);
+        result = put_read(checkpoint, &place, buffer, (uint64_t)got);
         at += (uint64_t)got;
         if (result == 0 && heeds)
             result = scp_worker_heed();
@@ -183,13 +183,18 @@ static int put_all(struct scp_checkpoint *checkpoint, const uint32_t *last, bool
     return result;
 }
 
+// A round may be at a piece of memory: `staging` is not free.
 int scp_spill_empty(struct scp_checkpoint *checkpoint, bool heeds) {
     struct scp_memory *memory = checkpoint->image_private;
     if (memory->spill.file < 0)
         return 0;
+    uint8_t *buffer = scp_scratch_map(BUFFER_BYTES);
+    if (buffer == NULL)
+        return scp_fail(checkpoint, ENOMEM, "no memory to bring pages to their places in the image", NULL);
     uint32_t *last = make_map(checkpoint);
-    int result = put_all(checkpoint, last, heeds);
+    int result = put_all(checkpoint, last, buffer, heeds);
     scp_scratch_unmap(last);
+    scp_scratch_unmap(buffer);
     scp_spill_close(memory);
     return result;
 }
