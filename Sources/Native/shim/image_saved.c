@@ -228,13 +228,14 @@ static bool follows(const struct scp_block *block, const struct scp_block *next)
            next->offset == block->offset + block->length;
 }
 
-// What lies in between two deferred blocks is as it was saved, and one large write is quicker than two small ones.
-static bool is_gap(const struct scp_memory *memory, size_t index) {
+// What lies in between two deferred blocks of a region is as it was saved, and one large write is quicker than two small ones.
+static bool is_gap(const struct scp_memory *memory, const struct scp_region *region, size_t index) {
     const struct scp_block *block = scp_vector_at(&memory->saved, index),
                            *next = scp_vector_at(&memory->saved, index + 1);
     if (index == 0 || memory->encoder != NULL || block->length > GAP_MAXIMUM || block->flags != 0)
         return false;
-    return follows(block - 1, block) && follows(block, next) && (block - 1)->flags & next->flags & SCP_SAVED_DEFERRED;
+    return follows(block - 1, block) && follows(block, next) && (block - 1)->address >= region->start &&
+           end_of(next) <= region->end && (block - 1)->flags & next->flags & SCP_SAVED_DEFERRED;
 }
 
 static int settle_block(struct scp_checkpoint *checkpoint, const struct scp_region *region, size_t index,
@@ -243,7 +244,7 @@ static int settle_block(struct scp_checkpoint *checkpoint, const struct scp_regi
     const struct scp_block *block = scp_vector_at(&memory->saved, index);
     if (block->flags & SCP_SAVED_DEFERRED)
         return take_deferred(checkpoint, region, block, gives_back);
-    if (!gives_back || !is_gap(memory, index))
+    if (!gives_back || !is_gap(memory, region, index))
         return scp_saved_keep(checkpoint, block);
     struct scp_block taken = *block;
     taken.encoding = (block - 1)->encoding;
