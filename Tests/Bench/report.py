@@ -86,7 +86,8 @@ class Report:
 
     def markdown(self, plot):
         lines = ["# Benchmarks", "",
-                 "Written by `make bench`; medians of one run, candidates in turn. Noisy machines: ratios count, not times.", "",
+                 "Written by `make bench`; medians of one run, candidates in turn. Noisy machines: ratios count, not times. "
+                 "On a virtual machine whose host takes back what is free, each new page of memory or page cache costs several times as much.", "",
                  ", ".join(f"{name} {value}" for name, value in self.machine.items()) + ".", "",
                  "*limit*: the same without SwiftCP, or the best that the machine can do. *aim*: at most, of the ratio where "
                  "there is one, else of the value.", "", f"![shares of the aims]({plot})", "",
