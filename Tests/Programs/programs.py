@@ -151,7 +151,8 @@ PROGRAMS = [
     Program("make", ("/bin/bash", here("make.sh")), packages=("make", "gcc", "libc6-dev"), needs=("make", "gcc"), deep=3.0),
     Program("nginx", ("/bin/bash", here("nginx.sh")), packages=("nginx-light", "python3"), needs=("/usr/sbin/nginx",)),
     Program("postgres", ("/bin/bash", here("postgres.sh")), packages=("postgresql-15",),
-            needs=(POSTGRES + "/initdb", POSTGRES + "/pgbench"), prepare=make_database, ordinary_user=True),
+            needs=(POSTGRES + "/initdb", POSTGRES + "/pgbench"), prepare=make_database, ordinary_user=True,
+            environment=(("SWIFTCP_CKPT_OPEN_FILES", "1"),)),
     # At terminals of the computation.
     at_terminal("bash_i", "bash", "/bin/bash"),
     at_terminal("script", "script", "/usr/bin/script", packages=("bsdutils",)),

@@ -56,16 +56,18 @@ void scp_sink_close_direct(struct scp_memory *memory) {
     memory->direct = -1;
 }
 
-static bool can_be_direct(const struct scp_memory *memory, const void *bytes, size_t length, uint64_t offset) {
-    return memory->direct >= 0 && length >= DIRECT_MINIMUM &&
-           (((uintptr_t)bytes | length | offset) & (SCP_PAGE - 1)) == 0;
+// How much of it may go past the page cache: whole pages.
+static size_t direct_part(const struct scp_memory *memory, const void *bytes, size_t length, uint64_t offset) {
+    bool aligned = (((uintptr_t)bytes | offset) & (SCP_PAGE - 1)) == 0;
+    return memory->direct >= 0 && aligned && length >= DIRECT_MINIMUM ? length & ~(size_t)(SCP_PAGE - 1) : 0;
 }
 
 // Writes some of it.
 static long put_some(struct scp_checkpoint *checkpoint, const char *bytes, size_t length, uint64_t offset) {
     struct scp_memory *memory = checkpoint->image_private;
-    if (can_be_direct(memory, bytes, length, offset)) {
-        long put = scp_call(SYS_pwrite64, memory->direct, bytes, length, offset);
+    size_t direct = direct_part(memory, bytes, length, offset);
+    if (direct > 0) {
+        long put = scp_call(SYS_pwrite64, memory->direct, bytes, direct, offset);
         if (put != -EINVAL && put != -EOPNOTSUPP)
             return put;
         scp_sink_close_direct(memory);
