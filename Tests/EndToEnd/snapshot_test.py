@@ -39,11 +39,16 @@ def writers(computation):
     return [pid for pid in children(computation.program_pid()) if name_of(pid) == WRITER and state_of(pid) != "Z"]
 
 
+def ask_for_checkpoint(computation):
+    """The command that asks for one and waits for it."""
+    words = [tool("command"), "--coordinator", computation.address, "--checkpoint", "--json"]
+    return subprocess.Popen(words, env=computation.environment, cwd=computation.work, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+
+
 def begin_checkpoint(computation):
     """A checkpoint under way, and the child that writes for it."""
-    words = [tool("command"), "--coordinator", computation.address, "--checkpoint", "--json"]
-    asked = subprocess.Popen(words, env=computation.environment, cwd=computation.work, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)
+    asked = ask_for_checkpoint(computation)
     wait_for(lambda: writers(computation) or asked.poll() is not None, 30, "the child that writes")
     check(asked.poll() is None, f"the checkpoint ended before its child was seen: {asked.stdout.read() if asked.poll() is not None else ''}")
     return asked, writers(computation)[0]

@@ -1,13 +1,15 @@
 """Pages that were written again, scattered over a large image: they wait in a file without a name."""
 
+import json
 import os
 import subprocess
 import time
 
-from harness.build import WORKLOADS, tool
+from harness.build import WORKLOADS
 from harness.case import Suite
 from harness.computation import Computation
 from harness.errors import Skipped, check, check_equal
+from snapshot_test import ask_for_checkpoint, comes_back
 from workloads_test import compile_workload
 
 suite = Suite("spill")
@@ -45,25 +47,14 @@ def spills(computation):
 
 def checkpoint(computation):
     """Its record, and whether a spill was seen."""
-    words = [tool("command"), "--coordinator", computation.address, "--checkpoint", "--json"]
-    asked = subprocess.Popen(words, env=computation.environment, cwd=computation.work, stdout=subprocess.DEVNULL,
-                             stderr=subprocess.PIPE, text=True)
+    asked = ask_for_checkpoint(computation)
     seen, until = False, time.monotonic() + 60
     while asked.poll() is None and time.monotonic() < until:
         seen = seen or spills(computation)
         time.sleep(0.002)
-    _, err = asked.communicate(timeout=1)
+    out, err = asked.communicate(timeout=1)
     check_equal(asked.returncode, 0, f"exit status of the checkpoint ({err})")
-    return computation.status()["computations"][0]["last_checkpoint"], seen
-
-
-def comes_back(computation):
-    computation.kill9()
-    computation.restart()
-    computation.restored()
-    computation.release()
-    computation.expect("PASS")
-    check_equal(computation.wait(), 0, "exit status")
+    return json.loads(out)["checkpoint"], seen
 
 
 @suite.case(limit=120)
