@@ -100,22 +100,15 @@ int scp_image_write(struct scp_checkpoint *checkpoint, const void *bytes, size_t
 //          |  filling ...                                |  the pause: as much as there is room for
 
 int scp_sink_write(struct scp_checkpoint *checkpoint, const struct scp_batch *batch) {
+    const struct scp_memory *memory = checkpoint->image_private;
     const struct scp_sink_part *parts = batch->parts.base;
     const uint8_t *from = batch->bytes;
     int result = 0;
     if (batch->spilled)
         return scp_spill_write(checkpoint, batch);
     for (size_t i = 0; result == 0 && i < batch->parts.count; from += parts[i].length, i++)
-        result = scp_image_put(checkpoint, from, parts[i].length, parts[i].offset);
-    return result;
-}
-
-static int encode(struct scp_checkpoint *checkpoint, const struct scp_batch *batch) {
-    const struct scp_sink_part *parts = batch->parts.base;
-    const uint8_t *from = batch->bytes;
-    int result = 0;
-    for (size_t i = 0; result == 0 && i < batch->parts.count; from += parts[i].length, i++)
-        result = scp_encode_write(checkpoint, from, parts[i].length, parts[i].offset);
+        result = memory->encoder ? scp_encode_write(checkpoint, from, parts[i].length, parts[i].offset)
+                                 : scp_image_put(checkpoint, from, parts[i].length, parts[i].offset);
     return result;
 }
 
@@ -146,7 +139,7 @@ static int pass_on(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = checkpoint->image_private;
     int result = 0;
     if (memory->encoder != NULL) {
-        result = encode(checkpoint, &memory->filling);
+        result = scp_sink_write(checkpoint, &memory->filling);
         memory->filling.used = memory->filling.parts.count = 0;
         return result;
     }

@@ -204,5 +204,5 @@ void scp_spill_close(struct scp_memory *memory) {
     if (spill->file >= 0)
         scp_call(SYS_close, spill->file);
     scp_vector_close(&spill->parts);
-    *spill = (struct scp_spill){.file = -1, .allowed = false, .useless = true};
+    *spill = (struct scp_spill){.file = -1, .useless = true};
 }

@@ -324,7 +324,7 @@ struct scp_sink_part {
 uint8_t *scp_sink_room(struct scp_checkpoint *checkpoint, size_t length, uint64_t offset);
 int scp_sink_flush(struct scp_checkpoint *checkpoint); // all of it has been written, or stands in the spill
 int scp_sink_await(struct scp_checkpoint *checkpoint); // all that has been passed on
-// Writes it where it belongs or to the spill: 0 or -errno, without a word. For one thread at a time.
+// Writes it where it belongs, to the spill (both without a word) or to the encoder: 0 or -errno. For one thread at a time.
 int scp_sink_write(struct scp_checkpoint *checkpoint, const struct scp_batch *batch);
 void scp_sink_open_direct(struct scp_checkpoint *checkpoint);
 void scp_sink_close_direct(struct scp_memory *memory);
