@@ -1,3 +1,4 @@
+import ImageFormat
 import SystemCalls
 import Wire
 
@@ -241,4 +242,26 @@ struct Computation {
 
     /// In the order they came.
     var workersInOrder: [Worker] { workers.values.sorted { $0.connection < $1.connection } }
+}
+
+extension Computation {
+    func settings(host: String) -> ComputationSettings {
+        ComputationSettings(
+            incarnation: incarnation, host: host, name: name, command: command, directory: directory, keep: keep,
+            interval_s: interval, snapshot: snapshot.rawValue, checkpoint_flags: checkpointFlags,
+            compression: compression, io_limit: ioLimit, incremental: incremental, root: root == 0 ? nil : root)
+    }
+
+    /// Takes over what an earlier coordinator knew.
+    mutating func adopt(_ settings: ComputationSettings) {
+        (name, command, directory) = (settings.name, settings.command, settings.directory)
+        (keep, interval) = (settings.keep, settings.interval_s)
+        snapshot = SnapshotMode(rawValue: settings.snapshot) ?? .auto
+        checkpointFlags = settings.checkpoint_flags
+        (compression, ioLimit) = (settings.compression ?? 0, settings.io_limit ?? 0)
+        incremental = settings.incremental ?? 0
+        incarnation = settings.incarnation
+        root = settings.root ?? 0
+        ownsFolder = true
+    }
 }

@@ -29,7 +29,10 @@ extension Restarter {
         launch.restart = true
         launch.processes = UInt32(set.images.count)
         launch.generation = newestGeneration()
-        launch.interval = options.parsed.microseconds("interval")
+        let settings = computationFolder.flatMap(ComputationSettings.read)
+        launch.interval = options.parsed.microseconds("interval") ?? settings?.interval
+        launch.keep = settings?.keep ?? 0
+        launch.checkpointFlags = root.header.checkpoint_flags & SCP_CHECKPOINT_BY_USER.rawValue
         launch.compression = root.header.compression
         launch.snapshot = SnapshotMode(rawValue: root.header.snapshot) ?? .auto
         launch.ioLimit = root.header.io_limit

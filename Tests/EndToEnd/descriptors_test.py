@@ -244,6 +244,20 @@ def changed_content_is_rewound(folder):
     passes(computation)
 
 
+@suite.case()
+def content_travels_after_a_restart_too(folder):
+    """What the launch asked for holds for the checkpoints of the restarted program."""
+    computation = killed(folder, "file", ["--ckpt-open-files"])
+    for _ in range(2):
+        computation.restart()
+        computation.restored()
+        computation.checkpoint()
+        computation.kill9()
+    os.unlink(file_of(computation))
+    passes(computation)
+    check("made again" not in computation.errors.text(), f"it was a spare one only: {computation.errors.text()!r}")
+
+
 # ---- outside ---------------------------------------------------------------------------------------------------------
 
 

@@ -51,7 +51,9 @@ def keep_says_how_many(folder):
         computation.kill9()
         computation.restart()
         computation.restored()
-        check_equal(computation.checkpoint()["generation"], 7, "the first generation after the restart")
+        for number in range(7, 13):
+            check_equal(computation.checkpoint()["generation"], number, "the generation after the restart")
+        check_equal(names(computation), [f"gen-{number:06}" for number in range(13 - keep, 13)], "kept after a restart")
         finish(computation)
 
 
@@ -123,6 +125,27 @@ def every_form_of_image_restarts(folder):
         computation.kill9()
         computation.restart(image=form())
         computation.restored()
+    finish(computation)
+
+
+@suite.case(limit=120)
+def an_interval_goes_on_after_a_restart(folder):
+    """As the launch asked for it, unless the restart is told otherwise."""
+    computation = start(folder, options=["--interval", "0.1"])
+
+    def newest():
+        return int(names(computation)[-1][4:]) if names(computation) else 0
+
+    wait_for(lambda: newest() >= 1, 30, "the first interval checkpoint")
+    computation.kill9()
+    first = newest()
+    computation.restart()
+    computation.restored()
+    wait_for(lambda: newest() >= first + 2, 30, "interval checkpoints after the restart")
+    computation.kill9()
+    computation.restart(["--interval", "0"])
+    computation.restored()
+    check_equal(computation.json("--list")["computations"][0]["interval_s"], 0, "the interval with --interval 0")
     finish(computation)
 
 

@@ -77,7 +77,8 @@ struct scp_image_header {
     uint64_t flags; // SCP_IMAGE_*
     // What the order of the checkpoint asked for (scp_checkpoint_order): a restart goes on with it.
     uint32_t compression, snapshot, io_limit, incremental;
-    uint32_t reserved[2];
+    uint32_t checkpoint_flags; // those of SCP_CHECKPOINT_BY_USER
+    uint32_t reserved;
 };
 _Static_assert(sizeof(struct scp_image_header) == 256, "image header crosses a file");
 

@@ -89,6 +89,7 @@ enum scp_snapshot_mode { SCP_SNAPSHOT_AUTO = 0, SCP_SNAPSHOT_PRECOPY = 1, SCP_SN
 enum scp_checkpoint_flag {
     SCP_CHECKPOINT_OPEN_FILES = 1u << 0,
     SCP_CHECKPOINT_REFUSE_OUTSIDE = 1u << 1,
+    SCP_CHECKPOINT_BY_USER = SCP_CHECKPOINT_OPEN_FILES | SCP_CHECKPOINT_REFUSE_OUTSIDE, // all that the launch decides
     // The end follows: the threads stay parked after GO snapshotted and GO committed, until KILL or ABORT comes (or the
     // coordinator goes), so that the program does nothing that its image does not know of.
     SCP_CHECKPOINT_STAY_STOPPED = 1u << 2,

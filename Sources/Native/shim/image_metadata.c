@@ -60,6 +60,7 @@ static void fill_header(struct scp_checkpoint *checkpoint, struct scp_image_head
         .snapshot = checkpoint->order->snapshot,
         .io_limit = checkpoint->order->io_limit,
         .incremental = checkpoint->order->incremental,
+        .checkpoint_flags = checkpoint->order->flags & SCP_CHECKPOINT_BY_USER,
     };
     scp_cpu_features(header->cpu_features);
     fill_places(checkpoint, header);

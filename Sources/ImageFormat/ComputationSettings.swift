@@ -1,10 +1,10 @@
 import FoundationEssentials
 import Glibc
 import SystemCalls
-import Wire
 
 /// What a coordinator knows of a computation and its workers do not: kept in the computation's folder, so that a
-/// coordinator that is started after another one has died can go on as that one would have.
+/// coordinator that is started after another one has died can go on as that one would have, and a restart as the launch
+/// asked for.
 ///
 /// It also names the folder's owner: of two copies of a computation (restarted on another machine while the first is
 /// merely unreachable) the later one owns the folder, and the earlier one publishes nothing any more.
@@ -36,8 +36,22 @@ public struct ComputationSettings: Codable, Equatable, Sendable {
     /// The process that swiftcp_launch started, as it sees itself; nil when it has ended or is not known.
     public var root: UInt32?
 
+    public init(
+        incarnation: String, host: String, name: String, command: [String], directory: String, keep: UInt32,
+        interval_s: Double, snapshot: UInt32, checkpoint_flags: UInt32, compression: UInt32? = nil,
+        io_limit: UInt32? = nil, incremental: UInt32? = nil, root: UInt32? = nil
+    ) {
+        (self.incarnation, self.host, self.name, self.command) = (incarnation, host, name, command)
+        (self.directory, self.keep, self.interval_s, self.snapshot) = (directory, keep, interval_s, snapshot)
+        (self.checkpoint_flags, self.compression, self.io_limit) = (checkpoint_flags, compression, io_limit)
+        (self.incremental, self.root) = (incremental, root)
+    }
+
+    /// Microseconds between automatic checkpoints; nil = never.
+    public var interval: UInt64? { interval_s > 0 ? UInt64(min(interval_s, 1e9) * 1e6) : nil }
+
     /// nil when the file is absent or of no use; nothing depends on it but what it is for.
-    static func read(_ folder: String) -> ComputationSettings? {
+    public static func read(_ folder: String) -> ComputationSettings? {
         guard let bytes = try? Files.read(folder + "/" + fileName, limit: 1 << 20),
             let settings = try? JSONDecoder().decode(ComputationSettings.self, from: Data(bytes)),
             settings.schema_version == currentSchema, settings.interval_s >= 0
@@ -45,32 +59,10 @@ public struct ComputationSettings: Codable, Equatable, Sendable {
         return settings
     }
 
-    func write(_ folder: String) throws(SystemError) {
+    public func write(_ folder: String) throws(SystemError) {
         let path = folder + "/" + Self.fileName
         guard let data = try? JSONEncoder().encode(self) else { throw SystemError(EINVAL, "write", path) }
         try Files.write(Array(data), to: path + ".tmp")
         try Files.rename(path + ".tmp", to: path)
-    }
-}
-
-extension Computation {
-    func settings(host: String) -> ComputationSettings {
-        ComputationSettings(
-            incarnation: incarnation, host: host, name: name, command: command, directory: directory, keep: keep,
-            interval_s: interval, snapshot: snapshot.rawValue, checkpoint_flags: checkpointFlags,
-            compression: compression, io_limit: ioLimit, incremental: incremental, root: root == 0 ? nil : root)
-    }
-
-    /// Takes over what an earlier coordinator knew.
-    mutating func adopt(_ settings: ComputationSettings) {
-        (name, command, directory) = (settings.name, settings.command, settings.directory)
-        (keep, interval) = (settings.keep, settings.interval_s)
-        snapshot = SnapshotMode(rawValue: settings.snapshot) ?? .auto
-        checkpointFlags = settings.checkpoint_flags
-        (compression, ioLimit) = (settings.compression ?? 0, settings.io_limit ?? 0)
-        incremental = settings.incremental ?? 0
-        incarnation = settings.incarnation
-        root = settings.root ?? 0
-        ownsFolder = true
     }
 }
