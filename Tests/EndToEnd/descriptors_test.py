@@ -1,6 +1,7 @@
 """Descriptors at a restart: what has changed meanwhile on the disk, what led out of the computation, terminals."""
 
 import fcntl
+import glob
 import os
 import pty
 import shutil
@@ -218,6 +219,58 @@ def temporary_file_that_was_removed(folder):
     os.unlink(path)
     passes(computation)
     check(not os.path.exists(path), "the program has not removed its file")
+
+
+def objects_of(computation):
+    """The shared memory objects that the workload shared_named has made."""
+    return sorted(glob.glob(f"/dev/shm/scp-workload-*-{computation.status()['processes'][0]['own_pid']}"))
+
+
+def shared_memory_objects(folder):
+    """shared_named with one checkpoint; returns its objects, which live on as files."""
+    computation = Computation(folder)
+    computation.launch([compile_workload(os.path.join(build.WORKLOADS, "shared_named.c"))])
+    computation.ready()
+    objects = objects_of(computation)
+    check_equal(len(objects), 5, f"objects of the program: {objects}")
+    computation.checkpoint()
+    computation.kill9()
+    return computation, objects
+
+
+@suite.case()
+def shared_memory_objects_that_have_gone(folder):
+    """As after a crash of the machine."""
+    computation, objects = shared_memory_objects(folder)
+    for path in objects:
+        os.unlink(path)
+    passes(computation)
+
+
+@suite.case()
+def shared_memory_objects_that_have_changed(folder):
+    """What was done to them between the checkpoint and the crash is undone."""
+    computation, objects = shared_memory_objects(folder)
+    for path in objects:
+        if "-mapped-" not in path:
+            os.chmod(path, 0o600)
+            with open(path, "w", encoding="ascii") as file:
+                file.write("something else")
+    passes(computation)
+
+
+@suite.case()
+def shared_memory_object_of_another_program(folder):
+    computation, objects = shared_memory_objects(folder)
+    taken = next(path for path in objects if "-whole-" in path)
+    os.unlink(taken)
+    with open(taken, "w", encoding="ascii") as file:
+        file.write("not yours")
+    refused(computation, taken, "exists")
+    with open(taken, encoding="ascii") as file:
+        check_equal(file.read(), "not yours", "the other program's object")
+    os.unlink(taken)
+    passes(computation)
 
 
 @suite.case()

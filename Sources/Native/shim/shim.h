@@ -89,8 +89,11 @@ int scp_read_file_at(int folder, const char *path, struct scp_vector *bytes); //
 // Reads up to size - 1 bytes, NUL-terminates. Returns the length or -errno.
 long scp_read_small(const char *path, char *out, size_t size);
 long scp_read_small_at(int folder, const char *path, char *out, size_t size);
-// Calls `visit` for each entry of a folder of /proc that is named by a number: threads, descriptors, processes. Returns the
-// sum of what it returned, or -errno: the first error, its own or getdents64's. The folder is read from where it stands.
+// Calls `visit` for each entry of a folder, "." and ".." too. Returns the sum of what it returned, or -errno: the first error,
+// its own or getdents64's. The folder is read from where it stands.
+typedef int scp_name_visitor(void *argument, const char *name);
+int scp_visit_names(int folder, scp_name_visitor *visit, void *argument);
+// The same for those that are named by a number, as in /proc: threads, descriptors, processes.
 typedef int scp_number_visitor(void *argument, uint32_t number);
 int scp_visit_numbers(int folder, scp_number_visitor *visit, void *argument);
 int scp_visit_threads(scp_number_visitor *visit, void *argument); // of /proc/self/task, the checkpoint thread too

@@ -109,7 +109,8 @@ int scp_state_prepare(struct scp_checkpoint *checkpoint) {
         return result;
     scp_memory_prepare();
     scp_surroundings_prepare();
-    size_t bytes = scp_schedule_prepare() + scp_signals_prepare(status_text) + scp_timers_prepare() + scp_ipc_prepare();
+    size_t bytes = scp_schedule_prepare() + scp_signals_prepare(status_text) + scp_timers_prepare() +
+                   scp_ipc_prepare() + scp_named_prepare();
     size_t stops = 0;
     result = scp_stops_prepare(checkpoint, &stops);
     bytes += stops;
@@ -132,8 +133,8 @@ static void update_threads(struct scp_checkpoint *checkpoint) {
 int scp_state_examine(struct scp_checkpoint *checkpoint) {
     static int (*const aspects[])(const struct scp_examination *) = {
         scp_surroundings_examine, scp_schedule_examine, scp_process_examine, scp_children_examine,
-        scp_stops_examine,        scp_ipc_examine,      scp_undo_examine,    scp_limits_examine,
-        scp_actions_examine,      scp_timers_examine, // with the pending signals, last: it holds back nothing
+        scp_stops_examine,        scp_ipc_examine,      scp_named_examine,   scp_undo_examine,
+        scp_limits_examine,       scp_actions_examine,  scp_timers_examine, // with the pending signals, last: it holds back nothing
     };
     struct scp_examination examination = {checkpoint, status_text};
     carry.used = 0;
@@ -183,6 +184,8 @@ int scp_state_restore(void) {
     scp_schedule_restore();
     if (result == 0)
         result = scp_ipc_restore();
+    if (result == 0)
+        result = scp_named_restore();
     if (result == 0)
         result = scp_actions_restore();
     if (result == 0)

@@ -10,6 +10,7 @@
 //   state_surroundings.c  seccomp, landlock, keyrings: refused where the program has added to what it was started with
 //   state_memory.c     mlockall(MCL_FUTURE)
 //   state_ipc.c        SysV message queues and semaphores; state_segments.c: shared memory that nobody has attached
+//   state_named.c      POSIX shared memory that no process has open
 //   state_undo.c       SEM_UNDO
 //   state_stops.c      this process or children of it stopped by job control
 //   state_children.c   children: told to the coordinator; ended ones; refusals
@@ -154,6 +155,10 @@ void scp_stops_stop(void); // stops this process, if it was; returns when it has
 size_t scp_ipc_prepare(void);
 int scp_ipc_examine(const struct scp_examination *examination);
 int scp_ipc_restore(void);
+
+size_t scp_named_prepare(void);
+int scp_named_examine(const struct scp_examination *examination);
+int scp_named_restore(void);
 
 int scp_undo_examine(const struct scp_examination *examination);
 void scp_undo_restore(void); // when all processes of the set have their semaphores

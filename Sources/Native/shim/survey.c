@@ -10,6 +10,7 @@
 #define SYSV_MARK (1ull << 63)
 #define IPC_MARK (3ull << 62)
 #define QUEUE_MARK (5ull << 61)
+#define NAMED_MARK (7ull << 61)
 
 static bool is_shared_memory(const struct scp_region *region) {
     return region->kind == SCP_REGION_SHARED_ANONYMOUS || region->kind == SCP_REGION_SYSV ||
@@ -62,6 +63,12 @@ static int add_queues(struct scp_checkpoint *checkpoint, struct scp_vector *out)
     return result;
 }
 
+// Who looks for the shared memory objects that nobody has open: one of all.
+static int add_named(struct scp_vector *out) {
+    struct scp_survey_entry entry = {.kind = SCP_SURVEY_MEMORY, .number = -1, .device = NAMED_MARK, .length = 1};
+    return add(out, &entry);
+}
+
 static int add_descriptions(struct scp_checkpoint *checkpoint, struct scp_vector *out) {
     int result = 0;
     for (uint32_t i = 0; result == 0 && i < checkpoint->objects.count; i++) {
@@ -91,6 +98,8 @@ int scp_survey_send(struct scp_checkpoint *checkpoint) {
         result = add_ipc(&message);
     if (result == 0)
         result = add_queues(checkpoint, &message);
+    if (result == 0)
+        result = add_named(&message);
     head.count = (uint32_t)((message.count - sizeof head) / sizeof(struct scp_survey_entry));
     memcpy(message.base, &head, sizeof head);
     checkpoint->surveyed_count = head.count;
@@ -142,6 +151,7 @@ int scp_survey_accept(struct scp_checkpoint *checkpoint, const void *payload, si
     for (uint32_t i = 0; i < checkpoint->objects.count; i++)
         if (scp_is_message_queue(checkpoint, i, &device, &inode))
             scp_message_queue_assign(checkpoint, i, (next++->flags & SCP_ASSIGNED_OWNER) != 0);
+    scp_named_assign((next->flags & SCP_ASSIGNED_OWNER) != 0);
     checkpoint->surveyed = true;
     return 0;
 }

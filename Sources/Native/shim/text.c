@@ -152,23 +152,35 @@ struct scp_directory_entry {
     char name[];
 };
 
-int scp_visit_numbers(int folder, scp_number_visitor *visit, void *argument) {
+int scp_visit_names(int folder, scp_name_visitor *visit, void *argument) {
     char buffer[8192] __attribute__((aligned(8)));
     int sum = 0;
     long length;
     while ((length = scp_call(SYS_getdents64, folder, buffer, sizeof buffer)) > 0)
         for (long at = 0; at < length;) {
             const struct scp_directory_entry *entry = (const struct scp_directory_entry *)(buffer + at);
-            const char *cursor = entry->name;
             at += entry->length;
-            if (*cursor < '0' || *cursor > '9')
-                continue;
-            int result = visit(argument, (uint32_t)scp_parse_decimal(&cursor));
+            int result = visit(argument, entry->name);
             if (result < 0)
                 return result;
             sum += result;
         }
     return length < 0 ? (int)length : sum;
+}
+
+struct number_visit {
+    scp_number_visitor *visit;
+    void *argument;
+};
+
+static int visit_number(void *argument, const char *name) {
+    const struct number_visit *numbers = argument;
+    return *name < '0' || *name > '9' ? 0 : numbers->visit(numbers->argument, (uint32_t)scp_parse_decimal(&name));
+}
+
+int scp_visit_numbers(int folder, scp_number_visitor *visit, void *argument) {
+    struct number_visit numbers = {visit, argument};
+    return scp_visit_names(folder, visit_number, &numbers);
 }
 
 int scp_visit_threads(scp_number_visitor *visit, void *argument) {

@@ -48,6 +48,7 @@ int scp_survey_accept(struct scp_checkpoint *checkpoint, const void *payload, si
 // state_ipc.c: the SysV queues and semaphores this process may use, by index (false: no more); who saves one.
 bool scp_ipc_known(size_t index, uint32_t *kind, uint32_t *id);
 void scp_ipc_assign(size_t index, bool own);
+void scp_named_assign(bool own); // state_named.c: who saves the shared memory objects that nobody has open
 
 // ---- quiesce.c ---------------------------------------------------------------------------------------------------------
 void scp_quiesce_forget(void); // in a child of fork: nobody is parked
