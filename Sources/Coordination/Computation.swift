@@ -86,8 +86,9 @@ struct RunningCheckpoint {
     /// Threads stay parked, the end follows.
     var staysStopped = false
     var members: [ConnectionID: Member] = [:]
-    /// Members that still prepare: nobody stops before they have.
-    var unprepared: Set<ConnectionID> = []
+    /// Members that prepare, and those that are to, last one first: nobody stops before all have.
+    var preparing: Set<ConnectionID> = []
+    var unordered: [ConnectionID] = []
     /// Everybody has been told to stop, or need not be.
     var hasStarted = false
     /// How many members have not reported the stage yet.

@@ -20,6 +20,8 @@ public struct Configuration: Sendable {
     public var quiesceLimit = 20.0
     /// What a worker has for its preparations beside that, before the coordinator gives up on it.
     public var prepareLimit = 30.0
+    /// How many processes of a computation prepare at once: beside more of them the program would hardly run.
+    public var preparers = 4
     /// How long everything stands still for a process that belongs to the computation and shows that it will never connect:
     /// it may be short-lived. So long too may an exec take before its new program is looked at.
     public var strayLimit = 1.0

@@ -150,9 +150,13 @@ extension Coordinator {
             return failCheckpoint(
                 id, ESRCH, "the last process of computation \(id) ended before it could be checkpointed")
         }
-        computations[id]?.checkpoint?.unprepared = workers.count > 1 ? Set(workers.map(\.connection)) : []
         computations[id]?.checkpoint?.hasStarted = workers.count < 2
-        for worker in workers { order(id, worker) }
+        if workers.count < 2 {
+            for worker in workers { order(id, worker) }
+        } else {
+            computations[id]?.checkpoint?.unordered = workers.map(\.connection).reversed()
+            orderNext(id)
+        }
         expectStops(id)
     }
 
@@ -173,7 +177,7 @@ extension Coordinator {
         return now.monotonic.advanced(seconds: seconds)
     }
 
-    private mutating func order(_ id: String, _ worker: Worker) {
+    mutating func order(_ id: String, _ worker: Worker) {
         // No copy of the checkpoint is kept here: adding a member would copy all of them.
         guard let generation = computations[id]?.checkpoint?.generation,
             let partial = computations[id]?.checkpoint?.partial,

@@ -91,7 +91,10 @@ extension Coordinator {
         case .gathering: gather(id)
         case .pausing, .preparing, .committing: break
         case .stage(.quiesced):
-            guard let member = checkpoint.members[worker.connection] else { return passBarrier(id) }
+            guard let member = checkpoint.members[worker.connection] else {
+                prepared(id, worker.connection)
+                return passBarrier(id)
+            }
             computations[id]?.checkpoint?.members[worker.connection] = nil
             if member.reached < .quiesced { computations[id]?.checkpoint?.waiting -= 1 }
             prepared(id, worker.connection)

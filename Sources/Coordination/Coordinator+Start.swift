@@ -9,11 +9,24 @@ import Wire
 // be stopped. Who joins later stops at once.
 
 extension Coordinator {
+    /// Lets as many prepare at once as are good for the processors and the disk.
+    mutating func orderNext(_ id: String) {
+        while let preparing = computations[id]?.checkpoint?.preparing.count, preparing < configuration.preparers,
+            let next = computations[id]?.checkpoint?.unordered.popLast()
+        {
+            guard let worker = computations[id]?.workers[next] else { continue }
+            computations[id]?.checkpoint?.preparing.insert(next)
+            order(id, worker)
+            expectStops(id)
+        }
+    }
+
     /// A member is prepared to be stopped (or stands still already, or has gone).
     mutating func prepared(_ id: String, _ connection: ConnectionID) {
         guard computations[id]?.checkpoint?.hasStarted == false else { return }
-        computations[id]?.checkpoint?.unprepared.remove(connection)
-        guard computations[id]?.checkpoint?.unprepared.isEmpty == true else { return }
+        computations[id]?.checkpoint?.preparing.remove(connection)
+        orderNext(id)
+        guard computations[id]?.checkpoint?.preparing.isEmpty == true else { return }
         computations[id]?.checkpoint?.hasStarted = true
         let deadline = stageDeadline(.quiesced)
         computations[id]?.checkpoint?.deadline = deadline
@@ -26,7 +39,7 @@ extension Coordinator {
 
     /// Whether this member holds up a stage. Who only waits for others to be prepared does not.
     func isLate(_ member: RunningCheckpoint.Member, _ stage: Stage, _ checkpoint: RunningCheckpoint) -> Bool {
-        guard checkpoint.hasStarted else { return checkpoint.unprepared.contains(member.worker.connection) }
+        guard checkpoint.hasStarted else { return checkpoint.preparing.contains(member.worker.connection) }
         return member.reached < stage
     }
 }

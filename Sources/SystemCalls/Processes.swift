@@ -23,6 +23,9 @@ public enum Processes {
     /// The path of this program's file.
     public static func executable() throws(SystemError) -> String { try Files.readLink("/proc/self/exe") }
 
+    /// Processors that are online, at least 1.
+    public static var processorCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+
     public static var hostName: String {
         var buffer = [CChar](repeating: 0, count: 256)
         guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }

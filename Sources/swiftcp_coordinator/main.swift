@@ -31,6 +31,7 @@ private func configuration(_ addresses: [Address]) -> Configuration {
     configuration.host = Processes.hostName
     configuration.kernel = Processes.kernelRelease
     configuration.user = Processes.user
+    configuration.preparers = max(configuration.preparers, 2 * Processes.processorCount)
     configuration.interval = seconds("interval") ?? 0
     if let limit = seconds("timeout"), limit > 0 {
         configuration.stageLimit = limit

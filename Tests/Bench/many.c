@@ -22,22 +22,24 @@ static void make_pipes(int count) {
         bench_need(pipe(ends) == 0 && (i % 10 != 0 || write(ends[1], "x", 1) == 1), "pipe");
 }
 
-// Memory of one process.
+// Memory of one process. Seen from outside, or a compiler leaves out what nobody reads.
+void *memory;
+
 static void fill(size_t size) {
-    void *memory = malloc(size);
+    memory = malloc(size);
     bench_need(memory != NULL && contents_fill(memory, size, "random") == 0, "memory");
 }
 
-static _Noreturn void pass_on(int in, int out, size_t memory) {
+static _Noreturn void pass_on(int in, int out, size_t size) {
     char token[8];
-    fill(memory);
+    fill(size);
     for (ssize_t got; (got = read(in, token, sizeof token)) > 0;)
         bench_need(write(out, token, (size_t)got) == got, "write");
     _exit(0);
 }
 
 // A ring: each process reads from the one before and writes to the next. `in` and `out` are the ends of this one.
-static void make_ring(int count, size_t memory, int *in, int *out) {
+static void make_ring(int count, size_t size, int *in, int *out) {
     int first[2], last[2];
     bench_need(pipe(first) == 0, "pipe");
     *in = first[0];
@@ -47,14 +49,14 @@ static void make_ring(int count, size_t memory, int *in, int *out) {
         bench_need(child >= 0, "fork");
         if (child == 0) {
             close(last[0]);
-            pass_on(*in, last[1], memory);
+            pass_on(*in, last[1], size);
         }
         close(*in);
         close(last[1]);
         *in = last[0];
     }
     *out = first[1];
-    fill(memory);
+    fill(size);
 }
 
 // Without a ring: a rest.
@@ -76,7 +78,7 @@ static int64_t tell_standstill(int64_t before) {
     return time;
 }
 
-static void make(const char *kind, int count, size_t memory, int *in, int *out) {
+static void make(const char *kind, int count, size_t size, int *in, int *out) {
     for (int i = 0; strcmp(kind, "descriptors") == 0 && i < count; i++)
         bench_need(open("/dev/null", O_RDWR) >= 0, "open");
     if (strcmp(kind, "pipes") == 0)
@@ -84,18 +86,18 @@ static void make(const char *kind, int count, size_t memory, int *in, int *out) 
     if (strcmp(kind, "threads") == 0)
         make_threads(count);
     if (strcmp(kind, "processes") == 0)
-        make_ring(count, memory, in, out);
+        make_ring(count, size, in, out);
 }
 
 int main(int words, char **word) {
     int count = words > 2 ? atoi(word[2]) : 1, in = -1, out = -1;
-    size_t memory = words > 3 ? ((size_t)atol(word[3]) << 20) / (size_t)count / 4096 * 4096 : 0;
+    size_t size = words > 3 ? ((size_t)atol(word[3]) << 20) / (size_t)count / 4096 * 4096 : 0;
     struct rlimit limit;
     struct bench_gaps gaps;
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    make(words > 1 ? word[1] : "", count, memory, &in, &out);
+    make(words > 1 ? word[1] : "", count, size, &in, &out);
     go_round(in, out); // all are there
     bench_ready();
     int64_t before = bench_now(CLOCK_REALTIME);

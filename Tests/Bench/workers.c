@@ -54,11 +54,12 @@ static int join(const char *socket_path, const char *directory, uint32_t pid) {
     return link;
 }
 
-// Everybody reports the stage, and waits until all may go on.
-static void pass(const int *links, int workers, uint32_t stage, uint32_t generation) {
+static void report(int link, uint32_t stage, uint32_t generation) {
     struct scp_stage_report report = {.stage = stage, .generation = generation, .threads = 1};
-    for (int i = 0; i < workers; i++)
-        send_message(links[i], SCP_MESSAGE_STAGE, &report, sizeof report);
+    send_message(link, SCP_MESSAGE_STAGE, &report, sizeof report);
+}
+
+static void await_go(const int *links, int workers) {
     for (int i = 0; i < workers; i++)
         await_message(links[i], SCP_MESSAGE_GO);
 }
@@ -75,11 +76,15 @@ int main(int count, char **words) {
         links[i] = join(words[2], words[3], (uint32_t)i + 10);
     bench_ready();
     uint32_t generation = 0;
-    for (int i = 0; i < workers; i++)
+    for (int i = 0; i < workers; i++) { // a few prepare at a time
         generation = ((const struct scp_checkpoint_order *)await_message(links[i], SCP_MESSAGE_CHECKPOINT))->generation;
-    pass(links, workers, SCP_STAGE_RUNNING, generation); // all are prepared
+        report(links[i], SCP_STAGE_RUNNING, generation);
+    }
+    await_go(links, workers); // all are prepared
     int64_t began = bench_now(CLOCK_MONOTONIC);
-    pass(links, workers, SCP_STAGE_QUIESCED, generation);
+    for (int i = 0; i < workers; i++)
+        report(links[i], SCP_STAGE_QUIESCED, generation);
+    await_go(links, workers);
     printf("BARRIER %lld\n", (long long)(bench_now(CLOCK_MONOTONIC) - began));
     fflush(stdout);
     struct scp_text failure = {.error = ECANCELED, .generation = generation, .text = "this worker is simulated"};

@@ -296,7 +296,7 @@ struct CheckpointTests {
 
     @Test("Two thousand workers", .timeLimit(.minutes(1)))
     func manyWorkers() {
-        var rig = Rig()
+        var rig = Rig { $0.preparers = 2000 }
         let workers = (1...2000).map { rig.worker(Int32($0)) }
         let command = rig.request(Request(.checkpoint))
         #expect(rig.complete(workers) == 1)

@@ -37,6 +37,43 @@ struct StartTests {
         #expect(rig.reply(command)?.checkpoint?.processes == 3)
     }
 
+    @Test("No more than so many prepare at once")
+    func bounded() {
+        var rig = Rig { $0.preparers = 2 }
+        let workers = (10...14).map { rig.worker($0) }
+        let command = rig.request(Request(.checkpoint))
+        #expect(workers.map { waits(rig.takeOrder($0)) } == [true, true, false, false, false])
+        rig.report(workers[1], .running, 1)
+        #expect(waits(rig.takeOrder(workers[2])))
+        #expect(rig.takeOrder(workers[3]) == nil)
+        // One that has no order yet ends: it is passed over. One that prepares ends: the next takes its place.
+        rig.die(workers[3], 13)
+        #expect(rig.takeOrder(workers[4]) == nil)
+        rig.die(workers[0], 10)
+        #expect(waits(rig.takeOrder(workers[4])))
+        rig.report(workers[2], .running, 1)
+        #expect(rig.takeAll(workers[1]).isEmpty)
+        rig.report(workers[4], .running, 1)
+        let left = [workers[1], workers[2], workers[4]]
+        for worker in left { #expect(rig.takeAll(worker) == [start(3)]) }
+        for stage in [Stage.quiesced, .surveyed, .examined, .snapshotted, .written] {
+            for worker in left { rig.report(worker, stage, 1) }
+        }
+        #expect(rig.reply(command)?.checkpoint?.processes == 3)
+    }
+
+    @Test("The last one to be asked ends before it is: the others do not wait for it")
+    func lastOneGone() {
+        var rig = Rig { $0.preparers = 1 }
+        let (first, second) = (rig.worker(10), rig.worker(11))
+        _ = rig.request(Request(.checkpoint))
+        _ = rig.takeOrder(first)
+        rig.die(second, 11)
+        #expect(rig.takeAll(first).isEmpty)
+        rig.report(first, .running, 1)
+        #expect(rig.take(first) == start(1))
+    }
+
     @Test("A process that is alone waits for nobody")
     func alone() {
         var rig = Rig()

@@ -184,8 +184,6 @@ static int close_image(struct scp_checkpoint *checkpoint) {
 int scp_image_seal(struct scp_checkpoint *checkpoint) {
     if (checkpoint->metadata_checksum != 0)
         return 0;
-    if (!scp_parent_wanted(checkpoint))
-        scp_tracker_close(checkpoint);
     if (scp_child_runs(checkpoint))
         return scp_child_await(checkpoint);
     int result = scp_spill_empty(checkpoint, true);
@@ -204,15 +202,25 @@ int scp_image_seal(struct scp_checkpoint *checkpoint) {
     return result;
 }
 
+int scp_image_sync(struct scp_checkpoint *checkpoint) {
+    long synced = scp_call(SYS_fsync, checkpoint->image);
+    return synced < 0 ? scp_image_fail(checkpoint, (int)synced, "write") : 0;
+}
+
+// The program runs again, and its tracker, if no other checkpoint needs it, is closed first: it makes first writes to pages
+// dearer. But where several processes are to go on, their processors are not taken for that before the image is durable.
 int scp_image_finish(struct scp_checkpoint *checkpoint) {
+    if (checkpoint->processes <= 1 && !scp_parent_wanted(checkpoint))
+        scp_tracker_close(checkpoint);
     scp_sink_limit(checkpoint, !(checkpoint->order->flags & SCP_CHECKPOINT_STAY_STOPPED));
     scp_encode_plain(checkpoint, false);
     int result = scp_image_seal(checkpoint);
     if (result == 0) {
         scp_parent_offer(checkpoint);
-        long synced = scp_call(SYS_fsync, checkpoint->image);
-        result = synced < 0 ? scp_image_fail(checkpoint, (int)synced, "write") : close_image(checkpoint);
+        result = scp_image_sync(checkpoint);
     }
+    if (result == 0)
+        result = close_image(checkpoint);
     if (result == 0)
         scp_memory_close(checkpoint);
     return result;

@@ -215,6 +215,7 @@ int scp_precopy_again(struct scp_checkpoint *checkpoint);
 int scp_image_write_memory(struct scp_checkpoint *checkpoint); // in the pause (snapshot "stop")
 // Completes the file without waiting for the disk; nothing is left to be done if it has been.
 int scp_image_seal(struct scp_checkpoint *checkpoint);
+int scp_image_sync(struct scp_checkpoint *checkpoint); // fsync of what is written
 int scp_image_finish(struct scp_checkpoint *checkpoint); // after the pause: metadata, fsync, close
 void scp_image_abandon(struct scp_checkpoint *checkpoint); // close and unlink
 void scp_image_committed(void); // it is part of a complete generation

@@ -10,7 +10,7 @@
 #define FIRST_WAIT_MS 50
 #define RECONNECT_LIMIT_MS 2000
 #define REFUSED_WAIT_MS (-1)
-#define SEALED_AT_ONCE (16u << 20) // bytes
+#define SMALL_IMAGE (16u << 20) // bytes
 #define FIRST_PACE_NS 20000000ll // between looks at what was written while the others are waited for; longer each time
 #define LAST_PACE_NS 2000000000ll
 #define BIRTH_WAIT_MS 20 // from WELCOME to the order of a checkpoint that is under way
@@ -178,26 +178,6 @@ static int reach_with_others(enum scp_stage stage) {
     return result < 0 ? result : scp_worker_heed();
 }
 
-static int record_threads(void) {
-    for (size_t i = 0; i < scp_slot_count(); i++) {
-        struct scp_thread *thread = scp_vector_add(&checkpoint.threads);
-        if (!thread)
-            return scp_fail(&checkpoint, ENOMEM, "no memory for the table of threads", (char *)NULL);
-        *thread = scp_slot_at(i)->record;
-        thread->slot = (uint64_t)(uintptr_t)scp_slot_at(i);
-        thread->flags = i == 0 ? SCP_THREAD_LEADER : 0;
-    }
-    struct scp_thread *own = scp_vector_add(&checkpoint.threads);
-    if (!own)
-        return scp_fail(&checkpoint, ENOMEM, "no memory for the table of threads", (char *)NULL);
-    own->tid = scp_checkpoint_tid();
-    own->flags = SCP_THREAD_CHECKPOINT;
-    own->stack = (uint64_t)(uintptr_t)scp_checkpoint_stack_top;
-    own->fs_base = scp_checkpoint_fs_base;
-    own->system_call = UINT32_MAX;
-    return 0;
-}
-
 static int prepare(void) {
     int result = scp_tables_open(&checkpoint);
     if (result == 0)
@@ -222,7 +202,7 @@ static int quiesce(void) {
 }
 
 static int examine(void) {
-    int result = record_threads();
+    int result = scp_tables_threads(&checkpoint);
     if (result == 0 && !checkpoint.surveyed)
         result = scp_regions_examine(&checkpoint);
     if (result == 0)
@@ -274,6 +254,10 @@ static int examine_when_all_stand(void) {
     return result == 0 ? examine() : result;
 }
 
+static bool is_small(void) {
+    return checkpoint.file_position <= SMALL_IMAGE;
+}
+
 // From the first signal until memory is taken. The threads stay parked.
 static int pause_and_take(void) {
     int result = quiesce();
@@ -289,7 +273,7 @@ static int pause_and_take(void) {
         result = scp_image_write_memory(&checkpoint);
     // A short-lived process of a tree may end, or exec, before its image is written: a small one is completed in the pause,
     // and stays true then (the report has its checksum).
-    bool small = checkpoint.processes > 1 && checkpoint.file_position <= SEALED_AT_ONCE;
+    bool small = checkpoint.processes > 1 && is_small();
     if (result == 0 && !scp_child_runs(&checkpoint) && (small || order.flags & SCP_CHECKPOINT_SEAL))
         result = scp_image_seal(&checkpoint);
     if (result == 0 && checkpoint.snapshot_why[0])
@@ -331,10 +315,13 @@ static int complete_and_end(void) {
     return result;
 }
 
-// Waits for the others, whose memory may be larger.
+// Waits for the others, whose memory may be larger. Much that is written already goes to the disk first: it would take the
+// processors when all are to go on.
 static int start_together(void) {
     int64_t deadline = scp_now() + order.stage_limit_ms * 1000000ll;
-    int result = report_stage(SCP_STAGE_RUNNING);
+    int result = is_small() ? 0 : scp_image_sync(&checkpoint);
+    if (result == 0)
+        result = report_stage(SCP_STAGE_RUNNING);
     for (int64_t pace = FIRST_PACE_NS; result == 0; pace = pace < LAST_PACE_NS ? pace * 2 : pace) {
         int started = scp_worker_await_start(pace);
         if (started != 0)

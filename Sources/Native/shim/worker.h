@@ -104,6 +104,7 @@ int scp_worker_await_start(int64_t limit_ns);
 
 // ---- worker_tables.c -----------------------------------------------------------------------------------------------------
 int scp_tables_open(struct scp_checkpoint *checkpoint);
+int scp_tables_threads(struct scp_checkpoint *checkpoint); // fills the table of threads, which stand still
 void scp_tables_close(struct scp_checkpoint *checkpoint);
 
 #endif
