@@ -223,7 +223,7 @@ def temporary_file_that_was_removed(folder):
 
 def objects_of(computation):
     """The shared memory objects that the workload shared_named has made."""
-    return sorted(glob.glob(f"/dev/shm/scp-workload-*-{computation.status()['processes'][0]['own_pid']}"))
+    return sorted(glob.glob(f"/dev/shm/scp-workload-*-{computation.program_pid()}"))
 
 
 def shared_memory_objects(folder):
