@@ -151,12 +151,8 @@ extension Coordinator {
                 id, ESRCH, "the last process of computation \(id) ended before it could be checkpointed")
         }
         computations[id]?.checkpoint?.hasStarted = workers.count < 2
-        if workers.count < 2 {
-            for worker in workers { order(id, worker) }
-        } else {
-            computations[id]?.checkpoint?.unordered = workers.map(\.connection).reversed()
-            orderNext(id)
-        }
+        computations[id]?.checkpoint?.unordered = workers.map(\.connection).reversed()
+        orderNext(id)
         expectStops(id)
     }
 

@@ -91,12 +91,10 @@ extension Coordinator {
         case .gathering: gather(id)
         case .pausing, .preparing, .committing: break
         case .stage(.quiesced):
-            guard let member = checkpoint.members[worker.connection] else {
-                prepared(id, worker.connection)
-                return passBarrier(id)
+            if let member = checkpoint.members[worker.connection] {
+                computations[id]?.checkpoint?.members[worker.connection] = nil
+                if member.reached < .quiesced { computations[id]?.checkpoint?.waiting -= 1 }
             }
-            computations[id]?.checkpoint?.members[worker.connection] = nil
-            if member.reached < .quiesced { computations[id]?.checkpoint?.waiting -= 1 }
             prepared(id, worker.connection)
             passBarrier(id)
         case .numbering: memberGoneInThePause(id, worker, "examined")
