@@ -132,15 +132,24 @@ static void leave_directory(int back) {
     close(back);
 }
 
+size_t crestart_unix_name(const struct crestart_address *address, char text[CRESTART_UNIX_NAME]) {
+    const struct sockaddr_un *name = (const struct sockaddr_un *)&address->bytes;
+    size_t length = 0;
+    memset(text, 0, CRESTART_UNIX_NAME);
+    if (name->sun_family == AF_UNIX && address->length > offsetof(struct sockaddr_un, sun_path))
+        length = address->length - offsetof(struct sockaddr_un, sun_path);
+    if (length > sizeof name->sun_path)
+        length = sizeof name->sun_path;
+    memcpy(text, name->sun_path, length);
+    return length;
+}
+
 // A socket file outlives its program. It is in nobody's use when connecting to it is refused.
 static bool remove_stale(const struct crestart_address *address) {
-    const struct sockaddr_un *name = (const struct sockaddr_un *)&address->bytes;
-    char path[sizeof name->sun_path + 1] = "";
+    char path[CRESTART_UNIX_NAME];
     struct stat status;
-    if (name->sun_family != AF_UNIX || name->sun_path[0] == '\0')
-        return false;
-    memcpy(path, name->sun_path, address->length - offsetof(struct sockaddr_un, sun_path));
-    if (lstat(path, &status) != 0 || !S_ISSOCK(status.st_mode))
+    crestart_unix_name(address, path);
+    if (path[0] == '\0' || lstat(path, &status) != 0 || !S_ISSOCK(status.st_mode))
         return false;
     static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
     for (size_t i = 0; i < 3; i++) {
@@ -156,12 +165,10 @@ static bool remove_stale(const struct crestart_address *address) {
 
 // As it was when the program was saved: bind has made it with this command's umask.
 static void set_file_mode(const struct scp_object *entry, const struct crestart_address *address) {
-    const struct sockaddr_un *name = (const struct sockaddr_un *)&address->bytes;
-    char path[sizeof name->sun_path + 1] = "";
-    if (name->sun_family != AF_UNIX || name->sun_path[0] == '\0' || entry->value[SCP_SOCKET_FILE_MODE] == 0)
-        return;
-    memcpy(path, name->sun_path, address->length - offsetof(struct sockaddr_un, sun_path));
-    chmod(path, (mode_t)entry->value[SCP_SOCKET_FILE_MODE] & 0777);
+    char path[CRESTART_UNIX_NAME];
+    crestart_unix_name(address, path);
+    if (path[0] != '\0' && entry->value[SCP_SOCKET_FILE_MODE] != 0)
+        chmod(path, (mode_t)entry->value[SCP_SOCKET_FILE_MODE] & 0777);
 }
 
 int crestart_bind(struct crestart_descriptors *made, uint32_t object, const struct crestart_address *address,

@@ -7,6 +7,14 @@ static int failed(struct crestart_descriptors *made, uint32_t object, int error,
     return crestart_fail(made->message, error, "%s: %s", crestart_name(&made->tables, object), what);
 }
 
+static int without_address(struct crestart_descriptors *made, uint32_t object, int error,
+                           const struct crestart_address *name) {
+    struct crestart_address_text text = {.holder = ""};
+    crestart_describe_address(name, (int)made->tables.objects[object].value[SCP_SOCKET_TYPE], &text);
+    return crestart_fail(made->message, error, "%s: the socket cannot have its old address %s again%s",
+                         crestart_name(&made->tables, object), text.address, error == EADDRINUSE ? text.holder : "");
+}
+
 static bool is_unix(const struct scp_object *entry) {
     return entry->value[SCP_SOCKET_DOMAIN] == AF_UNIX;
 }
@@ -27,10 +35,7 @@ static int bind_socket(struct crestart_descriptors *made, uint32_t object, int d
         usleep(100000);
         result = crestart_bind(made, object, &name, descriptor);
     }
-    return result == 0
-               ? 0
-               : failed(made, object, -result,
-                        "the socket cannot have its old address again (is the original program still running?)");
+    return result == 0 ? 0 : without_address(made, object, -result, &name);
 }
 
 static int listen_again(struct crestart_descriptors *made, uint32_t object) {
@@ -38,7 +43,9 @@ static int listen_again(struct crestart_descriptors *made, uint32_t object) {
     if (entry->kind != SCP_OBJECT_SOCKET || entry->value[SCP_SOCKET_STATE] != SCP_SOCKET_LISTENING ||
         listen(made->working[object], (int)entry->value[SCP_SOCKET_BACKLOG]) == 0)
         return 0;
-    return failed(made, object, errno, "the socket cannot listen again (is the original program still running?)");
+    int error = errno;
+    struct crestart_address name = crestart_address_of(&made->tables, object, "n=");
+    return without_address(made, object, error, &name);
 }
 
 int crestart_make_socket(struct crestart_descriptors *made, uint32_t object) {

@@ -3,6 +3,7 @@
 #define CRESTART_DESCRIPTORS_SOCKETS_H
 
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "descriptors_internal.h"
 
@@ -14,6 +15,9 @@ struct crestart_address {
 struct crestart_address crestart_address_of(const struct crestart_tables *tables, uint32_t object, const char *word);
 // True when the socket is bound to something: a Unix name, or an Internet port.
 bool crestart_is_bound(const struct crestart_address *address);
+// The Unix name with its NUL; text[0] is NUL when there is none, or an abstract one. Returns the length of the name in bytes.
+#define CRESTART_UNIX_NAME (sizeof((struct sockaddr_un *)0)->sun_path + 1)
+size_t crestart_unix_name(const struct crestart_address *address, char text[CRESTART_UNIX_NAME]);
 
 enum crestart_option_pass { CRESTART_BEFORE_BIND, CRESTART_HINDERING };
 // Sets the recorded options of that pass; what cannot be set is warned of.
@@ -38,10 +42,18 @@ int crestart_make_tcp(struct crestart_descriptors *made, uint32_t object, uint32
 // ends[0] with the address own, ends[1] with other, connected. 0 or -errno.
 int crestart_connect_tcp(const struct scp_object *entry, const struct crestart_address *own,
                          const struct crestart_address *other, int attempts, int ends[2]);
+void crestart_tcp_widen(int receiver);
+int crestart_tcp_settle(int sender, int receiver);
+
+// ---- descriptors_holders.c -------------------------------------------------------------------------------------------
 // Does only a TIME_WAIT of a connection that has ended hold the port? It goes within 60 s; a program that does not set
 // SO_REUSEADDR would have to wait for it as well.
 bool crestart_port_lingers(const struct crestart_address *address);
-void crestart_tcp_widen(int receiver);
-int crestart_tcp_settle(int sender, int receiver);
+struct crestart_address_text {
+    char address[192]; // "127.0.0.1:1024", "[::1]:1024", a path, "@NAME"
+    char holder[128]; // ", process 1234 (NAME) has it", for behind the address
+};
+// For messages about an address that is in use. type: SOCK_STREAM, SOCK_DGRAM, ...
+void crestart_describe_address(const struct crestart_address *address, int type, struct crestart_address_text *text);
 
 #endif

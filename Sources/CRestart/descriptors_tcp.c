@@ -148,25 +148,6 @@ int crestart_make_tcp(struct crestart_descriptors *made, uint32_t object, uint32
     return 0;
 }
 
-bool crestart_port_lingers(const struct crestart_address *address) {
-    static const char *const tables[] = {"/proc/net/tcp", "/proc/net/tcp6"};
-    struct crestart_address copy = *address;
-    unsigned wanted = ntohs(*port_of(&copy)), port, state;
-    bool lingers = false, taken = false;
-    for (size_t i = 0; i < 2; i++) {
-        char line[512];
-        FILE *table = fopen(tables[i], "re");
-        while (table != NULL && fgets(line, sizeof line, table) != NULL)
-            if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x", &port, &state) == 2 && port == wanted) {
-                lingers |= state == 6 || state == 4 || state == 5; // TIME_WAIT, FIN_WAIT1, FIN_WAIT2
-                taken |= state == 10 || state == 7; // LISTEN, bound
-            }
-        if (table != NULL)
-            fclose(table);
-    }
-    return lingers && !taken;
-}
-
 // ---- queues --------------------------------------------------------------------------------------------------------------
 
 // A receiver that is full takes more when it may not be read before there is a lot.

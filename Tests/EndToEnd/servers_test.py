@@ -64,6 +64,50 @@ def a_connection_that_came_after_the_checkpoint_and_lingers_keeps_no_listener_wa
     check_equal(computation.wait(), 0, "exit status")
 
 
+# ---- addresses that another program has --------------------------------------------------------------------------------
+
+BOUND = """
+import os, socket, time
+internet, abstract = socket.socket(), socket.socket(socket.AF_UNIX)
+internet.bind(("127.0.0.1", 0))
+internet.listen()
+abstract.bind("\\0" + os.path.abspath("name"))
+print(internet.getsockname()[1])
+print("READY", flush=True)
+while not os.path.exists("end"):
+    time.sleep(0.01)
+print("PASS", flush=True)
+"""
+
+
+@suite.case()
+def an_address_that_another_program_has_is_told_with_that_program(folder):
+    needs("/usr/bin/python3")
+    computation = Computation(folder)
+    computation.launch(["/usr/bin/python3", "-c", BOUND])
+    computation.expect("READY")
+    port = int(computation.output.text().split()[0])
+    abstract = "@" + os.path.join(computation.work, "name")
+    computation.checkpoint()
+    computation.kill9()
+    own = f"process {os.getpid()} ("
+    with socket.create_server(("127.0.0.1", port)):
+        check_refused(computation, f"127.0.0.1:{port} again, {own}")
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(abstract.replace("@", "\0"))
+        check_refused(computation, f"{abstract} again, {own}")
+    open(os.path.join(computation.work, "end"), "w", encoding="ascii").close()
+    computation.restart()
+    computation.expect("PASS")
+    check_equal(computation.wait(30), 0, "the exit status")
+
+
+def check_refused(computation, words):
+    computation.restart()
+    check_equal(computation.wait(30), 1, "the exit status of swiftcp_restart")
+    check(words in computation.errors.text(), f"no {words!r} in {computation.errors.text()!r}")
+
+
 # ---- redis with a client inside and one outside --------------------------------------------------------------------------
 
 

@@ -94,7 +94,10 @@ def mpi_program(name, start, kind, environment=(), script=None):
                    needs=("/usr/bin/" + start, "/usr/bin/mpicc." + kind), environment=environment, scale=1.0, deep=3.0)
 
 
-OPENMPI = (("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"), ("OMPI_MCA_rmaps_base_oversubscribe", "1"))
+# Without TCP, for which each job takes the host's ports from 1024 on, needed or not: the job that runs beside this one would
+# have them when it is restarted. mpi_tcp.sh gives each job ports of its own.
+OPENMPI = (("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
+           ("OMPI_MCA_rmaps_base_oversubscribe", "1"), ("OMPI_MCA_btl", "^tcp"))
 PYTHON = ("python3",)
 
 
