@@ -5,27 +5,27 @@ import CSwiftCP
 ///
 /// Used by one thread; memory: twice `SCP_BLOCK_MAXIMUM` for each of them that is compressed.
 public final class ContentReader {
-    private let images: [Image]
+    private let files: [ContentFile]
     private var readers: [ChunkReader?]
 
     public init(_ image: Image) {
-        images = [image] + image.ancestors
-        readers = Array(repeating: nil, count: images.count)
+        files = [ContentFile(image)] + image.ancestors
+        readers = Array(repeating: nil, count: files.count)
     }
 
-    /// Fills the whole buffer with the bytes that stand at `place` (bytes, as `scp_block.offset` counts) of the image
+    /// Fills the whole buffer with the bytes that stand at `place` (bytes, as `scp_block.offset` counts) of the file
     /// that `scp_block.file` means.
     ///
-    /// Errors: kind `damaged` when no chunk has them, or one does not unpack; `missing` when that image is not open.
+    /// Errors: kind `damaged` when no chunk has them, or one does not unpack; `missing` when that file is not open.
     public func read(
         into buffer: UnsafeMutableRawBufferPointer, at place: UInt64, of file: UInt32
     ) throws(ImageError) {
-        guard file < images.count else {
-            throw ImageError(.missing, images[0].path, "an image that it needs is not open")
+        guard file < files.count else {
+            throw ImageError(.missing, files[0].path, "a file that it needs is not open")
         }
         let index = Int(file)
-        guard images[index].isCompressed else { return try images[index].file.read(into: buffer, at: place) }
-        let reader = readers[index] ?? ChunkReader(images[index])
+        guard files[index].isCompressed else { return try files[index].file.read(into: buffer, at: place) }
+        let reader = readers[index] ?? ChunkReader(files[index])
         readers[index] = reader
         try reader.read(into: buffer, at: place)
     }
@@ -52,15 +52,15 @@ public final class ContentReader {
 /// Reads the content of one compressed image from its chunks, which are unpacked on the way, one at a time. The chunk that
 /// was unpacked last is kept, so that reading in ascending order unpacks each once.
 private final class ChunkReader {
-    private let image: Image
+    private let source: ContentFile
     private let codec: OpaquePointer?
     private let stored = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(SCP_BLOCK_MAXIMUM), alignment: 4096)
     private let content = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(SCP_BLOCK_MAXIMUM), alignment: 4096)
     /// Number of the chunk in `content`, -1 = none.
     private var unpacked = -1
 
-    init(_ image: Image) {
-        self.image = image
+    init(_ source: ContentFile) {
+        self.source = source
         codec = OpaquePointer(ccodec_open())
     }
 
@@ -74,13 +74,13 @@ private final class ChunkReader {
         var done = 0
         while done < buffer.count {
             let position = place + UInt64(done)
-            let number = image.chunkNumber(at: position)
-            guard number < image.chunks.count, image.chunks[number].place <= position else {
-                throw image.damaged("no chunk has the bytes at \(position)")
+            let number = source.chunkNumber(at: position)
+            guard number < source.chunks.count, source.chunks[number].place <= position else {
+                throw source.damaged("no chunk has the bytes at \(position)")
             }
             try unpack(number)
-            let skip = Int(position - image.chunks[number].place)
-            let count = min(buffer.count - done, Int(image.chunks[number].length) - skip)
+            let skip = Int(position - source.chunks[number].place)
+            let count = min(buffer.count - done, Int(source.chunks[number].length) - skip)
             UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + count])
                 .copyMemory(from: UnsafeRawBufferPointer(rebasing: content[skip..<skip + count]))
             done += count
@@ -90,17 +90,17 @@ private final class ChunkReader {
     private func unpack(_ number: Int) throws(ImageError) {
         guard number != unpacked else { return }
         unpacked = -1
-        let chunk = image.chunks[number]
+        let chunk = source.chunks[number]
         let bytes = UnsafeMutableRawBufferPointer(rebasing: stored[..<Int(chunk.stored_length)])
-        try image.file.read(into: bytes, at: chunk.offset)
+        try source.file.read(into: bytes, at: chunk.offset)
         guard scp_xxh3(bytes.baseAddress, bytes.count, 0) == chunk.checksum else {
-            throw image.damaged("chunk \(number): its checksum is wrong")
+            throw source.damaged("chunk \(number): its checksum is wrong")
         }
         let result = ccodec_unpack(
             codec.map { UnsafeMutableRawPointer($0) }, chunk.encoding, bytes.baseAddress, bytes.count,
             content.baseAddress, Int(chunk.length))
         guard result == 0 else {
-            throw image.damaged("chunk \(number) does not unpack to \(chunk.length) bytes")
+            throw source.damaged("chunk \(number) does not unpack to \(chunk.length) bytes")
         }
         unpacked = number
     }
@@ -109,17 +109,6 @@ private final class ChunkReader {
 extension Image {
     /// Blocks stand in chunks.
     public var isCompressed: Bool { !chunks.isEmpty }
-
-    /// The first chunk that ends behind `place`; the count of chunks when none does.
-    func chunkNumber(at place: UInt64) -> Int {
-        var low = 0
-        var high = chunks.count
-        while low < high {
-            let middle = (low + high) / 2
-            if chunks[middle].place + chunks[middle].length <= place { low = middle + 1 } else { high = middle }
-        }
-        return low
-    }
 
     /// What a chunk must satisfy, and that chunks ascend without sharing a byte.
     func checkChunks() throws(ImageError) {
@@ -139,27 +128,17 @@ extension Image {
     /// All that blocks refer to is in chunks, and no two of them refer to the same.
     func checkContent() throws(ImageError) {
         var end = UInt64(SCP_DATA_OFFSET)
+        let content = ContentFile(self)
         for index in contentOrder() {
             let block = blocks[index]
             guard block.offset % UInt64(SCP_DATA_OFFSET) == 0, block.offset >= end, block.offset < 1 << 56 else {
                 throw damaged("\(name(.block(index))) shares its content with another")
             }
             end = block.offset + block.stored_length
-            guard isCovered(block.offset..<end) else {
+            guard content.isCovered(block.offset..<end) else {
                 throw damaged("\(name(.block(index))) is in no chunk")
             }
         }
-    }
-
-    func isCovered(_ range: Range<UInt64>) -> Bool {
-        var position = range.lowerBound
-        var number = chunkNumber(at: position)
-        while position < range.upperBound {
-            guard number < chunks.count, chunks[number].place <= position else { return false }
-            position = chunks[number].place + chunks[number].length
-            number += 1
-        }
-        return true
     }
 
     /// The numbers of all blocks with content in the image itself, ascending by where that stands.

@@ -10,7 +10,7 @@ extension Image {
     /// Errors: kind `system` when the output cannot be written, else as for `verify`.
     public func writeCore(to output: String) throws(ImageError) {
         try create(output) { (file) throws(ImageError) in
-            if isCompressed || isIncremental {
+            if isCompressed || !needs.isEmpty {
                 try PlainImage(self, file).write()
             } else {
                 try CoreCopy(image: self, file: file).run()

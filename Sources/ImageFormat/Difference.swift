@@ -200,8 +200,7 @@ private struct Comparison {
     private func isSame(_ blocks: [scp_block?]) -> Bool {
         guard let first = blocks[0], let second = blocks[1] else { return false }
         if first.address == second.address, first.length == second.length { return first.checksum == second.checksum }
-        return images[0].holder(of: first).header.metadata_checksum
-            == images[1].holder(of: second).header.metadata_checksum
+        return images[0].holder(of: first).identity == images[1].holder(of: second).identity
             && first.offset &- first.address == second.offset &- second.address
     }
 }

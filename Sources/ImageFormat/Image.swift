@@ -17,10 +17,10 @@ public struct Image: Sendable {
     public let blocks: [scp_block]
     /// What the blocks of a compressed image stand in, ascending by place, not overlapping; empty: not compressed.
     public let chunks: [scp_chunk]
-    /// Earlier images of the process that hold some of the blocks; empty: the image stands alone.
+    /// Files that hold some of the blocks: earlier images of the process, file pages; empty: the image stands alone.
     public let needs: [scp_ancestor]
     /// Those, open and compared with what `needs` says of them; empty when it was opened without.
-    public let ancestors: [Image]
+    public let ancestors: [ContentFile]
     public let blobs: [scp_blob]
     /// The leader first, the checkpoint thread last.
     public let threads: [scp_thread]
@@ -79,7 +79,10 @@ public struct Image: Sendable {
         zombies = try metadata.records(SCP_NOTE_ZOMBIES, as: scp_zombie.self)
         auxiliaryVector = try metadata.records(SCP_NOTE_AUXV, as: UInt64.self)
         blocksOfRegion = try Self.assign(blocks, to: regions, path: file.path)
-        ancestors = alone ? [] : try Self.open(needs, of: file, header.generation, process.pid, strings)
+        let owner = Owner(
+            path: file.path, generation: header.generation, pid: process.pid, computation: header.computation,
+            strings: strings)
+        ancestors = alone ? [] : try Self.open(needs, of: owner)
         try checkMemory()
         try checkNeeds()
         try checkChunks()

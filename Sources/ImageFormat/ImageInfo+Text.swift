@@ -16,7 +16,10 @@ extension ImageInfo {
                 "\(readable(memory.stored)) in \(memory.blocks) blocks, of \(readable(memory.mapped)) mapped in "
                     + "\(memory.regions) regions"
             ),
-            ("incremental", incremental ? "\(readable(memory.inherited)) of memory stand in earlier images:" : ""),
+            (
+                incremental ? "incremental" : "beside it",
+                needs.isEmpty ? "" : "\(readable(memory.inherited)) of memory stand in other files:"
+            ),
         ]
         var lines = facts.filter { !$0.1.isEmpty }.map { filled($0.0, 13) + printable($0.1) }
         lines += needs.map { need in

@@ -202,15 +202,13 @@ extension Restarter {
 
     /// Whether it pays to read the image, and what it needs, past the page cache: the largest of them decides.
     private func isCold(_ image: Image) -> Bool {
-        let plain = ([image] + image.ancestors).filter { !$0.isCompressed }
-        guard let largest = plain.max(by: { $0.header.metadata_offset < $1.header.metadata_offset }) else {
-            return false
-        }
-        return largest.header.metadata_offset >= Self.directMinimum && !Self.isCached(largest)
+        let plain = ([ContentFile(image)] + image.ancestors).filter { !$0.isCompressed }
+        guard let largest = plain.max(by: { $0.end < $1.end }) else { return false }
+        return largest.end >= Self.directMinimum && !Self.isCached(largest)
     }
 
-    private static func isCached(_ image: Image) -> Bool {
-        crestart_is_cached(image.file.descriptor, 0, image.header.metadata_offset) != 0
+    private static func isCached(_ content: ContentFile) -> Bool {
+        crestart_is_cached(content.file.descriptor, 0, content.end) != 0
     }
 
     /// Bytes of an image that is worth it.
@@ -220,7 +218,7 @@ extension Restarter {
     private static let eagerLimit: UInt64 = 256 << 20
 
     private var isLazy: Bool {
-        let files = set.images + set.images.flatMap(\.ancestors)
+        let files = set.images.map(ContentFile.init) + set.images.flatMap(\.ancestors)
         guard !files.contains(where: \.isCompressed) else {
             if options.mode == .lazy {
                 options.report.note(

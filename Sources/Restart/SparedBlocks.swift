@@ -12,16 +12,32 @@ struct SparedBlocks {
     /// Bytes in one image; of more only `swiftcp_image verify` tells.
     private static let limit: UInt64 = 256 << 20
 
-    init(_ images: [Image], _ kernel: [VDSOPlan]) {
-        blocks = zip(images, kernel).map { image, vdso in Self.spared(image, vdso) }
+    /// A place in one of the files.
+    private struct Place: Hashable {
+        let file: UInt64
+        let offset: UInt64
+        let length: UInt64
+        let checksum: UInt64
     }
 
-    private static func spared(_ image: Image, _ vdso: VDSOPlan) -> [Int] {
+    init(_ images: [Image], _ kernel: [VDSOPlan]) {
+        var seen = Set<Place>()
+        blocks = zip(images, kernel).map { image, vdso in Self.spared(image, vdso, &seen) }
+    }
+
+    /// Without what several images share and another has named already.
+    private static func spared(_ image: Image, _ vdso: VDSOPlan, _ seen: inout Set<Place>) -> [Int] {
         var (blocks, bytes) = ([Int](), UInt64(0))
         for (region, range) in zip(image.regions, image.blocksOfRegion) {
             for index in range where bytes < limit {
                 let block = image.blocks[index]
                 guard block.stored_length > 0, isSpared(block, of: region, vdso) else { continue }
+                if block.file != 0 {
+                    let place = Place(
+                        file: image.holder(of: block).identity, offset: block.offset, length: block.stored_length,
+                        checksum: block.checksum)
+                    guard seen.insert(place).inserted else { continue }
+                }
                 blocks.append(index)
                 bytes += block.stored_length
             }

@@ -14,7 +14,7 @@ struct UnpackedContent {
     /// What is to be unpacked: the chunks of images.
     struct Plan {
         fileprivate struct Part {
-            let image: Image
+            let file: ContentFile
             let chunks: [scp_chunk]
             /// For messages.
             let name: String
@@ -24,11 +24,11 @@ struct UnpackedContent {
 
         init(_ set: RestartSet) {
             parts = set.images.enumerated().map { index, image in
-                let own = Part(image: image, chunks: image.chunks, name: set.messageName(index))
+                let own = Part(file: ContentFile(image), chunks: image.chunks, name: set.messageName(index))
                 return [own]
                     + image.ancestors.enumerated().map { number, ancestor in
                         let chunks = chunks(of: ancestor, for: image, file: UInt32(number + 1))
-                        return Part(image: ancestor, chunks: chunks, name: ancestor.path)
+                        return Part(file: ancestor, chunks: chunks, name: ancestor.path)
                     }
             }
         }
@@ -52,7 +52,7 @@ struct UnpackedContent {
         guard !part.chunks.isEmpty else { return nil }
         var message = crestart_message()
         let file = progress.onlooking {
-            crestart_unpack(part.image.file.descriptor, part.chunks, part.chunks.count, $0, &message)
+            crestart_unpack(part.file.file.descriptor, part.chunks, part.chunks.count, $0, &message)
         }
         guard file >= 0 else {
             let text = "\(part.name): \(message.string)"
@@ -71,7 +71,7 @@ struct UnpackedContent {
 }
 
 /// Those that hold anything of the image.
-private func chunks(of ancestor: Image, for image: Image, file: UInt32) -> [scp_chunk] {
+private func chunks(of ancestor: ContentFile, for image: Image, file: UInt32) -> [scp_chunk] {
     guard ancestor.isCompressed else { return [] }
     let used = image.blocks.filter { $0.file == file }.sorted { $0.offset < $1.offset }
     var next = 0

@@ -17,13 +17,16 @@
 
 #include <stdint.h>
 
-#define SCP_FORMAT_VERSION 5u
+#define SCP_FORMAT_VERSION 6u
 #define SCP_NOTE_OWNER "SWIFTCP"
 #define SCP_IMAGE_MAGIC 0x0150435446495753ull /* "SWIFTCP\1" */
 #define SCP_DATA_OFFSET 4096u
 #define SCP_SUM_BYTES 4096u /* bytes of one sum below a block's checksum */
 #define SCP_BLOCK_MAXIMUM (1u << 20) /* bytes of memory in one block */
-#define SCP_ANCESTORS_MAXIMUM 63u /* images that one may need beside itself */
+#define SCP_ANCESTORS_MAXIMUM 63u /* files that an image may need beside itself */
+#define SCP_FILE_PAGES_NAME "file-pages" /* in the folder of a generation: scp_file_pages_header */
+#define SCP_FILE_PAGES_MAGIC 0x3153475046504353ull /* "SCPFPGS1" */
+#define SCP_FILE_RECORD_PAGES (SCP_BLOCK_MAXIMUM / SCP_SUM_BYTES)
 
 // Types of the notes whose owner is SCP_NOTE_OWNER. Each descriptor is an array of the named record.
 enum scp_note_type {
@@ -43,7 +46,7 @@ enum scp_note_type {
     SCP_NOTE_LOCKS = 14, // scp_lock        (swiftcp_descriptors.h)
     SCP_NOTE_AUXV = 15, // the process's auxiliary vector, raw
     SCP_NOTE_ZOMBIES = 16, // scp_zombie: children that have ended and wait to be waited for
-    SCP_NOTE_ANCESTORS = 17, // scp_ancestor; only in an incremental image
+    SCP_NOTE_ANCESTORS = 17, // scp_ancestor: files beside the image that hold blocks of it
     SCP_NOTE_CHUNKS = 20, // scp_chunk, ascending by place; only in a compressed image
 };
 
@@ -149,7 +152,7 @@ struct scp_block {
     uint64_t checksum;
     uint32_t encoding; // enum scp_block_encoding
     uint32_t flags; // enum scp_block_flag
-    uint32_t file; // 0 = offset leads into this image, n = into that of ancestor n - 1
+    uint32_t file; // 0 = offset leads into this image, n = into the file of ancestor n - 1
     uint32_t reserved;
 };
 _Static_assert(sizeof(struct scp_block) == 56, "block crosses a file");
@@ -158,12 +161,36 @@ _Static_assert(sizeof(struct scp_block) == 56, "block crosses a file");
 // is found in its generation's folder, beside that of this image's generation (../gen-000007/NAME), and must be the very
 // file: its metadata has this checksum. Blocks lead to where the bytes are, never to another reference: each page is read
 // from one place, and no table but that of the image itself counts. So no ancestor is needed for the sake of another one.
+//
+// Likewise the pages of mapped files that several processes of a generation share: in the file SCP_FILE_PAGES_NAME of this
+// generation, or an earlier one.
 struct scp_ancestor {
-    uint32_t generation; // lower than the image's own
-    uint32_t name; // string: the image's file name, without a folder
-    uint64_t metadata_checksum; // of scp_image_header
+    uint32_t generation; // lower than the image's own; of file pages also that
+    uint32_t name; // string: the file's name, without a folder
+    uint64_t metadata_checksum; // of scp_image_header; of scp_file_pages_header the identity
 };
 _Static_assert(sizeof(struct scp_ancestor) == 16, "ancestor crosses a file");
+
+// What the processes of a generation have of mapped files as those are: once for all of them, in a file beside their images,
+// to which whoever meets a piece of a file first adds it. Blocks lead into the content. The records are for those who write
+// the generation alone: readers need no more than the header and what blocks say, which have checksums.
+//
+//   | header | record | content | record | content | ...     header, record: a page; content: up to SCP_BLOCK_MAXIMUM
+struct scp_file_pages_header {
+    uint64_t magic; // SCP_FILE_PAGES_MAGIC
+    uint32_t format_version; // SCP_FORMAT_VERSION
+    uint32_t generation;
+    uint64_t identity; // random, not 0
+};
+_Static_assert(sizeof(struct scp_file_pages_header) == 24, "file pages cross a file");
+struct scp_file_record {
+    uint64_t checksum; // xxh3_64 of the rest of the record
+    uint64_t device, inode, file_size, file_mtime; // as scp_region has them
+    uint64_t offset; // bytes from the start of the mapped file, page-aligned
+    uint64_t length; // bytes of content that follow, whole pages, 1 .. SCP_BLOCK_MAXIMUM
+    uint64_t sums[SCP_FILE_RECORD_PAGES]; // xxh3_64 of each page
+};
+_Static_assert(sizeof(struct scp_file_record) <= SCP_DATA_OFFSET, "a record is a page");
 
 // A compressed image: what blocks hold stands in chunks, one behind the other in the file, on no particular boundary. The
 // content is what an image that is not compressed would be, between its first page and its metadata, but for the blobs,

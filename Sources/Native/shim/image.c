@@ -72,7 +72,7 @@ struct scp_memory *scp_memory_get(struct scp_checkpoint *checkpoint) {
         return NULL;
     }
     memory->pagemap = memory->memory = memory->pipe[0] = memory->pipe[1] = memory->tracker.descriptor = memory->direct =
-        memory->child.process = memory->spill.file = -1;
+        memory->child.process = memory->spill.file = memory->file_pages.descriptor = -1;
     checkpoint->image_private = memory;
     if (open_vectors(checkpoint, memory) != 0)
         scp_fail(checkpoint, ENOMEM, "no memory to make an image", NULL);
@@ -100,6 +100,7 @@ void scp_memory_close(struct scp_checkpoint *checkpoint) {
     scp_spill_close(memory);
     scp_tracker_close(checkpoint);
     scp_encode_close(memory);
+    scp_file_pages_close(memory);
     scp_sink_close_direct(memory);
     struct scp_vector *vectors[] = {&memory->maps,          &memory->marks,        &memory->loads,
                                     &memory->metadata,      &memory->thread_notes, &memory->saved,

@@ -188,6 +188,16 @@ static int64_t read_piece(struct scp_memory *memory, const struct scp_region *re
 static int store_by_reading(struct scp_checkpoint *checkpoint, const struct target *target, const struct scp_run *run) {
     struct scp_memory *memory = checkpoint->image_private;
     for (uint64_t at = run->start; at < run->end;) {
+        struct scp_block shared;
+        if (run->class == SCP_RUN_CLEAN && target->place == NULL &&
+            scp_file_pages_find(checkpoint, target->region, at, run->end, &shared)) {
+            shared.encoding = target->origin;
+            shared.flags = target->flags;
+            if (scp_saved_keep(checkpoint, &shared) < 0)
+                return -checkpoint->error;
+            at += shared.length;
+            continue;
+        }
         int64_t got = read_piece(memory, target->region, run, at, piece(run, at));
         int result;
         if (got < 0) {

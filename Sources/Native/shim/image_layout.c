@@ -3,7 +3,8 @@
 //   region   |.... head ....[block][block]... gap ...[block]... tail ...|
 //   PT_LOAD  |  p_filesz 0  |  two blocks, gap       |  block, tail     |   p_filesz: the blocks, p_memsz: all of it
 //
-// Blocks that are neighbours in memory are so in the file: one extent. What p_memsz has over p_filesz reads as zero.
+// Blocks that are neighbours in memory are so in the file: one extent. What p_memsz has over p_filesz reads as zero. In a
+// mapping of a file gaps have a header of their own, with p_filesz 0: there a debugger looks into that file.
 #include <elf.h>
 #include <errno.h>
 #include <sys/mman.h>
@@ -40,7 +41,7 @@ static const struct scp_block *next_stored(const struct scp_checkpoint *checkpoi
         if (block == NULL || block->address >= region->end)
             return NULL;
         ++*index;
-        if (block->stored_length != 0)
+        if (block->stored_length != 0 && block->file == 0)
             return block;
     }
 }
@@ -62,9 +63,12 @@ static int lay_region(struct scp_checkpoint *checkpoint, const struct scp_region
         const struct scp_block *last = first, *next;
         while ((next = next_stored(checkpoint, region, index)) != NULL && continues(last, next))
             last = next;
-        uint64_t end = next == NULL ? region->end : next->address;
-        int result = add_load(checkpoint, region, first->address, first->offset,
-                              last->address + last->length - first->address, end - first->address);
+        uint64_t stored_end = last->address + last->length, end = next == NULL ? region->end : next->address;
+        bool file = region->kind == SCP_REGION_FILE;
+        int result = add_load(checkpoint, region, first->address, first->offset, stored_end - first->address,
+                              (file ? stored_end : end) - first->address);
+        if (result == 0 && file && stored_end < end)
+            result = add_load(checkpoint, region, stored_end, SCP_DATA_OFFSET, 0, end - stored_end);
         if (result < 0)
             return result;
         first = next;

@@ -73,7 +73,7 @@ static int note_vector(struct scp_vector *out, uint32_t type, const struct scp_v
 // Adds strings.
 static int list_ancestors(struct scp_checkpoint *checkpoint, struct scp_ancestor out[SCP_ANCESTORS_MAXIMUM]) {
     const struct scp_memory *memory = checkpoint->image_private;
-    for (size_t i = 0; i < checkpoint->ancestor_count; i++) {
+    for (size_t i = 0; i < memory->files.count; i++) {
         const struct scp_parent_file *file = scp_vector_at(&memory->files, i);
         out[i] = (struct scp_ancestor){.generation = file->generation,
                                        .name = keep(checkpoint, file->name),
@@ -86,6 +86,7 @@ static int list_ancestors(struct scp_checkpoint *checkpoint, struct scp_ancestor
 
 // Ours; the header's note is the first. *header_at: where its descriptor stands in out.
 static int own_notes(struct scp_checkpoint *checkpoint, struct scp_vector *out, size_t *header_at) {
+    const struct scp_memory *memory = checkpoint->image_private;
     struct scp_image_header header;
     struct scp_ancestor ancestors[SCP_ANCESTORS_MAXIMUM];
     fill_header(checkpoint, &header); // adds strings: before these are written
@@ -104,9 +105,8 @@ static int own_notes(struct scp_checkpoint *checkpoint, struct scp_vector *out, 
                   {SCP_NOTE_LOCKS, &checkpoint->locks},     {SCP_NOTE_ZOMBIES, &checkpoint->zombies}};
     for (size_t i = 0; result == 0 && i < sizeof tables / sizeof *tables; i++)
         result = note_vector(out, tables[i].type, tables[i].vector);
-    if (result == 0 && checkpoint->ancestor_count > 0)
-        result = scp_note(out, SCP_NOTE_OWNER, SCP_NOTE_ANCESTORS, ancestors,
-                          checkpoint->ancestor_count * sizeof *ancestors);
+    if (result == 0 && memory->files.count > 0)
+        result = scp_note(out, SCP_NOTE_OWNER, SCP_NOTE_ANCESTORS, ancestors, memory->files.count * sizeof *ancestors);
     const struct scp_vector *chunks = scp_encode_chunks(checkpoint);
     if (result == 0 && chunks != NULL)
         result = note_vector(out, SCP_NOTE_CHUNKS, chunks);

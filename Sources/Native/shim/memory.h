@@ -10,6 +10,7 @@
 //   image_sink.c      bytes on their way to the file              snapshot_child.c  a copy of the process that writes
 //   image_writer.c    a thread that writes them                   image_spill.c     scattered ones wait in another file
 //   snapshot.c        which way the instant is taken, and why     encode.h          compression
+//   file_pages.c      pages of files, once for all processes      image_same.c      is it still what was saved?
 //   parent.c          what the next image need not hold again     helper_thread.c   threads beside the checkpoint thread
 #ifndef SWIFTCP_MEMORY_H
 #define SWIFTCP_MEMORY_H
@@ -74,12 +75,24 @@ struct scp_child {
     struct scp_child_word *word; // what it tells
 };
 
-// An earlier image that holds pages of the one in progress.
+// A file beside the image in progress that holds pages of it: an earlier image, or file pages.
 struct scp_parent_file {
     uint32_t generation;
-    uint64_t metadata_checksum;
+    bool grows; // file pages: others may add to them
+    uint64_t metadata_checksum; // of scp_ancestor
     uint64_t device, inode, size; // as stat(2) has them
     char name[256];
+};
+
+// file_pages.c: pages of mapped files that stand once in the generation.
+struct scp_file_pages {
+    int descriptor; // -1 = not open
+    bool useless; // it has failed
+    uint64_t identity; // of scp_file_pages_header
+    uint64_t known_end; // bytes: the records up to here are in the table
+    struct scp_vector records; // struct scp_file_piece
+    size_t next; // behind the one that was found last
+    uint32_t number; // scp_block.file of blocks that lead there; 0 = none does yet
 };
 
 // Bytes gathered for one write, and where in the image they belong.
@@ -156,6 +169,7 @@ struct scp_memory { // checkpoint->image_private
     bool defers; // the pause leaves private memory to a child
     uint64_t deferred_bytes; // what it has left so far
     struct scp_vector files; // struct scp_parent_file: where blocks lead whose file is not 0
+    struct scp_file_pages file_pages;
     bool builds_on; // the image leaves out what the parent's table knows (parent.c)
     bool whole; // no pass is under way: every page that carries the tracker's mark is as its block says, or has none
     bool finished; // saved, and not the checkpoint's blocks, is the table of the last pass
@@ -276,6 +290,13 @@ bool scp_tracker_wants(const struct scp_region *region);
 int scp_tracker_register(struct scp_checkpoint *checkpoint);
 bool scp_tracker_has_lost(const struct scp_memory *memory, uint64_t start, uint64_t end);
 void scp_tracker_lose(struct scp_memory *memory, uint64_t start, uint64_t end);
+
+// ---- file_pages.c --------------------------------------------------------------------------------------------------------
+// A block for pages of the region from `at` on, up to `end` at most, that stand among the file pages of the generation: in a
+// round they are added where need be. False: they are not there, and belong into the image itself.
+bool scp_file_pages_find(struct scp_checkpoint *checkpoint, const struct scp_region *region, uint64_t at, uint64_t end,
+                         struct scp_block *block);
+void scp_file_pages_close(struct scp_memory *memory);
 
 // ---- parent.c: the last committed image, and what of memory is as it was then -------------------------------------------
 // The mappings that smaps shows as tracked are so for us.

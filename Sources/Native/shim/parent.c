@@ -86,7 +86,8 @@ static bool is_there(const struct scp_checkpoint *checkpoint, const struct scp_p
     number[6] = '\0';
     scp_concat(path + length, sizeof path - length, "/gen-", number, "/", file->name, (char *)NULL);
     return scp_call(SYS_newfstatat, AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-           status.st_dev == file->device && status.st_ino == file->inode && (uint64_t)status.st_size == file->size;
+           status.st_dev == file->device && status.st_ino == file->inode &&
+           (file->grows || (uint64_t)status.st_size == file->size);
 }
 
 static bool all_there(const struct scp_checkpoint *checkpoint) {
@@ -146,6 +147,9 @@ bool scp_parent_adopt(struct scp_checkpoint *checkpoint) {
 // ---- in the pause ---------------------------------------------------------------------------------------------------------
 
 static void sort_in(struct scp_checkpoint *checkpoint, uint32_t generation) {
+    for (uint32_t i = 0; i < checkpoint->ancestor_count; i++)
+        if (checkpoint->ancestors[i] == generation)
+            return;
     uint32_t at = checkpoint->ancestor_count++;
     for (; at > 0 && checkpoint->ancestors[at - 1] > generation; at--)
         checkpoint->ancestors[at] = checkpoint->ancestors[at - 1];
@@ -166,7 +170,8 @@ int scp_parent_settle(struct scp_checkpoint *checkpoint) {
             continue;
         files[kept++] = files[i - 1];
         place[i] = kept;
-        sort_in(checkpoint, files[kept - 1].generation);
+        if (files[kept - 1].generation != checkpoint->order->generation)
+            sort_in(checkpoint, files[kept - 1].generation);
     }
     place[0] = 0;
     memory->files.count = kept;
@@ -208,7 +213,13 @@ static int take_block(const struct scp_memory *memory, const struct scp_block *b
     return scp_vector_append(&parent.sums, (const uint64_t *)memory->sums.base + block->checksum, pages);
 }
 
-// With what stands in the image itself as well, or without.
+static bool is_of_this_generation(const struct scp_checkpoint *checkpoint, const struct scp_block *block) {
+    const struct scp_memory *memory = checkpoint->image_private;
+    const struct scp_parent_file *files = memory->files.base;
+    return block->file == 0 || files[block->file - 1].generation == checkpoint->order->generation;
+}
+
+// With what stands in this generation as well, or without.
 static int take_tables(struct scp_checkpoint *checkpoint, bool own) {
     struct scp_memory *memory = checkpoint->image_private;
     const struct scp_vector *table = memory->finished ? &memory->saved : &checkpoint->blocks;
@@ -220,7 +231,8 @@ static int take_tables(struct scp_checkpoint *checkpoint, bool own) {
     for (size_t i = 0; result == 0 && i < table->count; i++) {
         const struct scp_block *block = scp_vector_at(table, i);
         bool has_place = block->stored_length != 0 || block->flags & SCP_SAVED_ZERO;
-        if (has_place && !(block->flags & SCP_SAVED_DEFERRED) && (own || block->file || !block->stored_length))
+        bool lasts = own || !block->stored_length || !is_of_this_generation(checkpoint, block);
+        if (has_place && !(block->flags & SCP_SAVED_DEFERRED) && lasts)
             result = take_block(memory, block, newest);
     }
     if (result == 0) {
@@ -273,19 +285,23 @@ void scp_image_committed(void) {
 
 // ---- or does not -------------------------------------------------------------------------------------------------------------
 
-// What only the newest file has is taken out of the tables: such pages carry the tracker's mark and belong to no block, so
-// that the next pause takes them.
+// What only the newest generation has, whose files are the last of the table, is taken out of the tables: such pages carry the
+// tracker's mark and belong to no block, so that the next pause takes them.
 static void strip_newest(void) {
     struct scp_block *blocks = parent.blocks.base;
-    uint32_t newest = (uint32_t)parent.files.count;
+    const struct scp_parent_file *files = parent.files.base;
+    uint32_t newest = files[parent.files.count - 1].generation;
     size_t kept = 0;
+    while (parent.files.count > 0 && files[parent.files.count - 1].generation == newest)
+        parent.files.count--;
+    parent.bytes = 0;
     for (size_t i = 0; i < parent.blocks.count; i++)
-        if (blocks[i].stored_length == 0 || blocks[i].file != newest)
+        if (blocks[i].stored_length == 0 || blocks[i].file <= parent.files.count) {
+            parent.bytes += blocks[i].stored_length;
             blocks[kept++] = blocks[i];
+        }
     parent.blocks.count = kept;
-    parent.files.count--;
     parent.length--;
-    parent.bytes -= parent.newest_bytes;
     parent.pending = false;
 }
 

@@ -1,0 +1,325 @@
+// Pages of mapped files that are as the files have them: once for all processes of a generation.
+//
+// What a hundred processes of a program have of its libraries is the same in all of them. So it stands in a file beside their
+// images (scp_file_pages_header), to which whoever meets a piece first adds it, while the program runs; all others find it
+// there and need only its sums. A piece is at most SCP_BLOCK_MAXIMUM of a mapping, cut at multiples of that in the file.
+//
+// Added is under a lock that goes with the descriptor, and so with its process; content before the record that tells of it, so
+// that what is cut short is never seen. Nobody waits long: who can't have the lock saves the pages in its own image. The
+// generation's folder is new: what a crash of the machine leaves is never built on. The coordinator makes the file durable.
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "memory.h"
+
+#define WORTH_BYTES (32u << 10) // less is saved as quickly as it is looked for
+#define LOCK_TRIES 5000 // 200 us apart
+
+// A record in memory: a piece of a file, and where its content is.
+struct scp_file_piece {
+    uint64_t device, inode, file_size, file_mtime, offset, length;
+    uint64_t place; // bytes from the start of the file pages
+    uint64_t sums; // index of the first page's in memory->sums
+};
+
+// ---- the file ---------------------------------------------------------------------------------------------------------------
+
+static bool read_all(int descriptor, void *out, size_t length, uint64_t offset) {
+    for (size_t done = 0; done < length;) {
+        long got = scp_call(SYS_pread64, descriptor, (char *)out + done, length - done, offset + done);
+        if (got == -EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        done += (size_t)got;
+    }
+    return true;
+}
+
+static bool write_all(struct scp_checkpoint *checkpoint, const void *bytes, size_t length, uint64_t offset) {
+    const struct scp_memory *memory = checkpoint->image_private;
+    for (size_t done = 0; done < length;) {
+        long put = scp_call(SYS_pwrite64, memory->file_pages.descriptor, (const char *)bytes + done, length - done,
+                            offset + done);
+        if (put == -EINTR)
+            continue;
+        if (put <= 0)
+            return false;
+        done += (size_t)put;
+    }
+    checkpoint->bytes_written += length;
+    return true;
+}
+
+static bool lock(const struct scp_file_pages *pages) {
+    struct timespec moment = {0, 200000};
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        long result = scp_call(SYS_flock, pages->descriptor, LOCK_EX | LOCK_NB);
+        if (result == 0)
+            return true;
+        if (result != -EWOULDBLOCK && result != -EINTR)
+            return false;
+        scp_call(SYS_nanosleep, &moment, NULL);
+    }
+    return false;
+}
+
+static void unlock(const struct scp_file_pages *pages) {
+    scp_call(SYS_flock, pages->descriptor, LOCK_UN);
+}
+
+// The header as it is, or as this process makes it. Locked.
+static bool read_header(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = checkpoint->image_private;
+    struct scp_file_pages *pages = &memory->file_pages;
+    struct scp_file_pages_header header;
+    struct stat status;
+    if (scp_call(SYS_fstat, pages->descriptor, &status) < 0 || !S_ISREG(status.st_mode))
+        return false;
+    if (status.st_size == 0) {
+        header = (struct scp_file_pages_header){.magic = SCP_FILE_PAGES_MAGIC,
+                                                .format_version = SCP_FORMAT_VERSION,
+                                                .generation = checkpoint->order->generation};
+        long got = scp_call(SYS_getrandom, &header.identity, sizeof header.identity, 0);
+        memset(memory->staging, 0, SCP_DATA_OFFSET);
+        memcpy(memory->staging, &header, sizeof header);
+        if (got != sizeof header.identity || header.identity == 0 ||
+            !write_all(checkpoint, memory->staging, SCP_DATA_OFFSET, 0))
+            return false;
+    } else if (!read_all(pages->descriptor, &header, sizeof header, 0))
+        return false;
+    pages->identity = header.identity;
+    return header.magic == SCP_FILE_PAGES_MAGIC && header.format_version == SCP_FORMAT_VERSION &&
+           header.generation == checkpoint->order->generation;
+}
+
+// Beside the image. False: it can't be used.
+static bool open_pages(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = checkpoint->image_private;
+    struct scp_file_pages *pages = &memory->file_pages;
+    char path[sizeof checkpoint->order->path + sizeof SCP_FILE_PAGES_NAME];
+    const char *slash = strrchr(checkpoint->order->path, '/');
+    if (slash == NULL || scp_vector_open(&pages->records, sizeof(struct scp_file_piece), 256) != 0)
+        return false;
+    size_t folder = (size_t)(slash + 1 - checkpoint->order->path);
+    memcpy(path, checkpoint->order->path, folder);
+    memcpy(path + folder, SCP_FILE_PAGES_NAME, sizeof SCP_FILE_PAGES_NAME);
+    long file = scp_call(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file < 0)
+        return false;
+    pages->descriptor = (int)file;
+    pages->known_end = SCP_DATA_OFFSET;
+    scp_call(SYS_fchmod, file, 0600); // whatever the program's umask says
+    if (!lock(pages))
+        return false;
+    bool sound = read_header(checkpoint);
+    unlock(pages);
+    return sound;
+}
+
+void scp_file_pages_close(struct scp_memory *memory) {
+    if (memory->file_pages.descriptor >= 0)
+        scp_call(SYS_close, memory->file_pages.descriptor);
+    memory->file_pages.descriptor = -1;
+    scp_vector_close(&memory->file_pages.records);
+}
+
+// Where blocks lead, as a number of their own.
+static bool is_numbered(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = checkpoint->image_private;
+    struct scp_file_pages *pages = &memory->file_pages;
+    struct scp_parent_file file = {.generation = checkpoint->order->generation,
+                                   .grows = true,
+                                   .metadata_checksum = pages->identity,
+                                   .name = SCP_FILE_PAGES_NAME};
+    struct stat status;
+    if (pages->number != 0)
+        return true;
+    if (memory->files.count >= SCP_ANCESTORS_MAXIMUM || scp_call(SYS_fstat, pages->descriptor, &status) < 0)
+        return false;
+    file.device = status.st_dev;
+    file.inode = status.st_ino;
+    if (scp_vector_append(&memory->files, &file, 1) < 0)
+        return false;
+    pages->number = (uint32_t)memory->files.count;
+    return true;
+}
+
+// ---- its records -------------------------------------------------------------------------------------------------------------
+
+static uint64_t record_checksum(const struct scp_file_record *record) {
+    return scp_checksum(&record->device, sizeof *record - offsetof(struct scp_file_record, device), 0);
+}
+
+static struct scp_file_piece *keep_record(struct scp_memory *memory, const struct scp_file_record *record) {
+    struct scp_file_pages *pages = &memory->file_pages;
+    struct scp_file_piece piece = {.device = record->device,
+                                   .inode = record->inode,
+                                   .file_size = record->file_size,
+                                   .file_mtime = record->file_mtime,
+                                   .offset = record->offset,
+                                   .length = record->length,
+                                   .place = pages->known_end + SCP_DATA_OFFSET,
+                                   .sums = memory->sums.count};
+    if (scp_vector_append(&memory->sums, record->sums, record->length / SCP_PAGE) < 0 ||
+        scp_vector_append(&pages->records, &piece, 1) < 0)
+        return NULL;
+    pages->known_end = piece.place + piece.length;
+    return scp_vector_at(&pages->records, pages->records.count - 1);
+}
+
+// What others have added meanwhile.
+static void read_records(struct scp_memory *memory) {
+    struct scp_file_pages *pages = &memory->file_pages;
+    struct scp_file_record record;
+    while (read_all(pages->descriptor, &record, sizeof record, pages->known_end)) {
+        bool possible = record.length > 0 && record.length <= SCP_BLOCK_MAXIMUM && record.length % SCP_PAGE == 0;
+        if (!possible || record.checksum != record_checksum(&record) || keep_record(memory, &record) == NULL)
+            break;
+    }
+}
+
+static bool is_same(const struct scp_file_piece *one, const struct scp_file_piece *other) {
+    return one->offset == other->offset && one->length == other->length && one->inode == other->inode &&
+           one->device == other->device && one->file_size == other->file_size && one->file_mtime == other->file_mtime;
+}
+
+// Processes map much the same in much the same order: the next one is mostly the one behind the last.
+static const struct scp_file_piece *look_up(struct scp_file_pages *pages, const struct scp_file_piece *wanted) {
+    for (size_t i = 0; i < pages->records.count; i++) {
+        size_t at = (pages->next + i) % pages->records.count;
+        const struct scp_file_piece *piece = scp_vector_at(&pages->records, at);
+        if (is_same(piece, wanted)) {
+            pages->next = at + 1;
+            return piece;
+        }
+    }
+    return NULL;
+}
+
+// ---- a piece is added --------------------------------------------------------------------------------------------------------
+
+// The piece from its file, which must be the one that is mapped; what is past its end is zero. False also where all of it is
+// zero: that is not worth storing.
+static bool read_piece(struct scp_checkpoint *checkpoint, const struct scp_region *region,
+                       const struct scp_file_piece *piece) {
+    struct scp_memory *memory = checkpoint->image_private;
+    int file = scp_open_mapped(region, (const char *)checkpoint->strings.base + region->path);
+    struct stat status;
+    if (file < 0)
+        return false;
+    uint64_t left = piece->file_size - piece->offset, length = left < piece->length ? left : piece->length;
+    memset(memory->staging, 0, piece->length);
+    bool sound =
+        scp_call(SYS_fstat, file, &status) == 0 && (uint64_t)status.st_size == piece->file_size &&
+        (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec == piece->file_mtime &&
+        read_all(file, memory->staging, length, piece->offset);
+    scp_call(SYS_close, file);
+    return sound && (memory->staging[0] != 0 || memcmp(memory->staging, memory->staging + 1, length - 1) != 0);
+}
+
+static const struct scp_file_piece *write_piece(struct scp_checkpoint *checkpoint, const struct scp_file_piece *piece) {
+    struct scp_memory *memory = checkpoint->image_private;
+    struct scp_file_pages *pages = &memory->file_pages;
+    struct scp_file_record record;
+    memset(&record, 0, sizeof record);
+    record.device = piece->device;
+    record.inode = piece->inode;
+    record.file_size = piece->file_size;
+    record.file_mtime = piece->file_mtime;
+    record.offset = piece->offset;
+    record.length = piece->length;
+    for (size_t i = 0; i < piece->length / SCP_PAGE; i++)
+        record.sums[i] = scp_checksum(memory->staging + i * SCP_PAGE, SCP_PAGE, 0);
+    record.checksum = record_checksum(&record);
+    uint64_t place = pages->known_end + SCP_DATA_OFFSET;
+    if (!write_all(checkpoint, memory->staging, piece->length, place) ||
+        !write_all(checkpoint, &record, sizeof record, pages->known_end)) {
+        pages->useless = true; // the disk is full, perhaps: then the image will say so
+        return NULL;
+    }
+    // The disk begins with it at once: the coordinator will wait for the whole.
+    scp_call(SYS_sync_file_range, pages->descriptor, place, piece->length, SYNC_FILE_RANGE_WRITE);
+    scp_sink_keep_limit(checkpoint, piece->length);
+    return keep_record(memory, &record);
+}
+
+static const struct scp_file_piece *add_piece(struct scp_checkpoint *checkpoint, const struct scp_region *region,
+                                              const struct scp_file_piece *wanted) {
+    struct scp_memory *memory = checkpoint->image_private;
+    struct scp_file_pages *pages = &memory->file_pages;
+    read_records(memory);
+    const struct scp_file_piece *found = look_up(pages, wanted);
+    if (found != NULL)
+        return found;
+    if (!lock(pages)) {
+        pages->useless = true;
+        return NULL;
+    }
+    read_records(memory);
+    found = look_up(pages, wanted);
+    if (found == NULL && read_piece(checkpoint, region, wanted))
+        found = write_piece(checkpoint, wanted);
+    unlock(pages);
+    return found;
+}
+
+// ---- for the image -----------------------------------------------------------------------------------------------------------
+
+static bool may_share(const struct scp_checkpoint *checkpoint, const struct scp_region *region) {
+    const struct scp_memory *memory = checkpoint->image_private;
+    return !(checkpoint->order->flags & SCP_CHECKPOINT_ALONE) && !memory->file_pages.useless &&
+           memory->encoder == NULL && region->kind == SCP_REGION_FILE &&
+           !(region->flags & (SCP_REGION_DELETED | SCP_REGION_HUGETLB)) && !(region->vm_flags & SCP_VM_LAZY);
+}
+
+// The piece of the region's file that has what is mapped at the address.
+static struct scp_file_piece piece_at(const struct scp_region *region, uint64_t at) {
+    uint64_t here = region->file_offset + (at - region->start), start = here & ~(uint64_t)(SCP_BLOCK_MAXIMUM - 1);
+    uint64_t end = start + SCP_BLOCK_MAXIMUM, mapped_end = region->file_offset + (region->end - region->start);
+    uint64_t file_end = (region->file_size + SCP_PAGE - 1) & ~(uint64_t)(SCP_PAGE - 1);
+    if (start < region->file_offset)
+        start = region->file_offset;
+    if (end > mapped_end)
+        end = mapped_end;
+    if (end > file_end)
+        end = file_end;
+    return (struct scp_file_piece){.device = region->device,
+                                   .inode = region->inode,
+                                   .file_size = region->file_size,
+                                   .file_mtime = region->file_mtime,
+                                   .offset = start,
+                                   .length = end > here ? end - start : 0};
+}
+
+bool scp_file_pages_find(struct scp_checkpoint *checkpoint, const struct scp_region *region, uint64_t at, uint64_t end,
+                         struct scp_block *block) {
+    struct scp_memory *memory = checkpoint->image_private;
+    struct scp_file_pages *pages = &memory->file_pages;
+    struct scp_file_piece wanted = piece_at(region, at);
+    if (!may_share(checkpoint, region) || wanted.length < WORTH_BYTES)
+        return false;
+    bool round = memory->pass == SCP_PASS_ROUND;
+    if (pages->descriptor < 0 && (!round || !open_pages(checkpoint))) {
+        pages->useless = true;
+        return false;
+    }
+    const struct scp_file_piece *found = look_up(pages, &wanted);
+    if (found == NULL && round)
+        found = add_piece(checkpoint, region, &wanted);
+    if (found == NULL || !is_numbered(checkpoint))
+        return false;
+    uint64_t skip = region->file_offset + (at - region->start) - found->offset, rest = found->length - skip;
+    uint64_t length = end - at < rest ? end - at : rest;
+    *block = (struct scp_block){.address = at,
+                                .length = length,
+                                .offset = found->place + skip,
+                                .stored_length = length,
+                                .checksum = found->sums + skip / SCP_PAGE,
+                                .file = pages->number};
+    return true;
+}
