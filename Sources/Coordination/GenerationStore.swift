@@ -1,4 +1,3 @@
-import CSwiftCP
 import Formats
 import Glibc
 import ImageFormat
@@ -74,6 +73,7 @@ public enum GenerationStore {
         let generation = max(highest + 1, lowest, 1)
         let partial = folder + "/" + CheckpointNames.partialGeneration(generation)
         try Files.makeDirectory(partial, mode: 0o700)
+        linkFilePages(folder, partial)
         return .prepared(folder: folder, generation: generation, partial: partial)
     }
 
@@ -91,6 +91,23 @@ public enum GenerationStore {
             hint:
                 "the computation was started again meanwhile (on host \(owner.host)), and the folder is that copy's now;"
                 + " end this copy")
+    }
+
+    /// Generations whose file pages a new one may have links to. After so many it begins anew, without what nobody maps any more.
+    private static let earlierFilePages = 8
+
+    /// The new generation has what the newest one has of the pages of mapped files. A file system that knows no second names
+    /// does without.
+    private static func linkFilePages(_ folder: String, _ partial: String) {
+        let numbers = ((try? Files.list(folder)) ?? []).compactMap(CheckpointNames.generationNumber)
+        guard let newest = numbers.filter({ Files.exists(manifestPath(folder, $0)) }).max() else { return }
+        let from = folder + "/" + CheckpointNames.generation(newest)
+        let names = ((try? Files.list(from)) ?? []).filter(CheckpointNames.isFilePages)
+        guard names.count <= earlierFilePages else { return }
+        for name in names {
+            let number = CheckpointNames.earlierFilePagesNumber(name) ?? newest
+            try? Files.hardLink(from + "/" + name, to: partial + "/" + CheckpointNames.earlierFilePages(number))
+        }
     }
 
     private static func measure(_ paths: [String]) -> UInt64 {
@@ -118,8 +135,10 @@ public enum GenerationStore {
         try syncFilePages(partial)
         for image in unsynced { try Files.open(partial + "/" + image, O_RDONLY).sync(object: partial + "/" + image) }
         // Images begun by processes that ended, or replaced their program, before everything stood still.
-        let images = Set(manifest.processes.map(\.image) + [SCP_FILE_PAGES_NAME])
-        for name in try Files.list(partial) where !images.contains(name) { try Files.removeTree(partial + "/" + name) }
+        let images = Set(manifest.processes.map(\.image))
+        for name in try Files.list(partial) where !images.contains(name) && !CheckpointNames.isFilePages(name) {
+            try Files.removeTree(partial + "/" + name)
+        }
         let bytes: [UInt8]
         do throws(ImageError) { bytes = try manifest.encoded() } catch {
             throw SystemError(EINVAL, "write", partial + "/" + CheckpointNames.manifest)
@@ -135,7 +154,7 @@ public enum GenerationStore {
 
     /// The pages of mapped files that the images share; no process has to wait for them on behalf of all.
     private static func syncFilePages(_ partial: String) throws(SystemError) {
-        let path = partial + "/" + SCP_FILE_PAGES_NAME
+        let path = partial + "/" + CheckpointNames.filePages
         guard Files.exists(path) else { return }
         try Files.open(path, O_RDONLY | O_NOFOLLOW).sync(object: path)
     }

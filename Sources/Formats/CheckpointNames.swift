@@ -12,6 +12,8 @@ public enum CheckpointNames {
     public static let imageSuffix = ".swiftcp"
     public static let computationPrefix = "ckpt_"
     public static let generationPrefix = "gen-"
+    /// What a generation has added of the pages of mapped files (`SCP_FILE_PAGES_NAME`).
+    public static let filePages = "file-pages"
 
     /// `ckpt_NAME_ID`.
     public static func computation(name: String, id: String) -> String {
@@ -39,6 +41,24 @@ public enum CheckpointNames {
     public static func isPartialGeneration(_ name: String) -> Bool {
         guard name.hasPrefix("."), name.hasSuffix(".partial") else { return false }
         return generationNumber(String(name.dropFirst(1).dropLast(8))) != nil
+    }
+
+    /// `file-pages-000001`: in a later generation, a link to what generation 1 has added.
+    public static func earlierFilePages(_ number: UInt32) -> String {
+        filePages + "-" + generation(number).dropFirst(generationPrefix.utf8.count)
+    }
+
+    /// The number in `file-pages-000001`; nil for every other name.
+    public static func earlierFilePagesNumber(_ name: String) -> UInt32? {
+        guard name.hasPrefix(filePages + "-"),
+            let number = generationNumber(generationPrefix + name.dropFirst(filePages.utf8.count + 1))
+        else { return nil }
+        return number
+    }
+
+    /// True for both.
+    public static func isFilePages(_ name: String) -> Bool {
+        name == filePages || earlierFilePagesNumber(name) != nil
     }
 
     /// `text` as a part of a file name: letters, digits and `._+-` stay, every other byte becomes `_`; never empty,

@@ -65,25 +65,21 @@ extension Image {
         return files
     }
 
-    private static func isFilePages(_ name: String) -> Bool { name == SCP_FILE_PAGES_NAME }
-
     private static func isPossible(_ need: scp_ancestor, _ name: String, _ generation: UInt32, _ pid: UInt32) -> Bool {
         guard need.generation > 0, need.generation <= generation else { return false }
-        if isFilePages(name) { return true }
+        if CheckpointNames.isFilePages(name) { return true }
         return need.generation < generation && ImageName(name)?.pid == pid
     }
 
-    private static func open(_ need: scp_ancestor, at path: String, for owner: Owner) throws(ImageError) -> ContentFile {
-        let file: ContentFile
+    private static func open(_ need: scp_ancestor, at path: String, for owner: Owner) throws(ImageError) -> ContentFile
+    {
+        let (file, image): (ContentFile, Image?)
         do throws(ImageError) {
-            if isFilePages(owner.text(need.name)) {
-                file = try ContentFile(filePages: path)
+            if CheckpointNames.isFilePages(owner.text(need.name)) {
+                (file, image) = (try ContentFile(filePages: path), nil)
             } else {
-                let image = try Image(path: path, alone: true)
-                guard image.header.generation == need.generation, image.process.pid == owner.pid,
-                    image.string(image.header.computation) == owner.text(owner.computation)
-                else { throw owner.damaged("\(path), which it needs, is of another process") }
-                file = ContentFile(image)
+                let earlier = try Image(path: path, alone: true)
+                (file, image) = (ContentFile(earlier), earlier)
             }
         } catch {
             guard error.kind == .missing else { throw error }
@@ -99,6 +95,11 @@ extension Image {
             throw ImageError(
                 .missing, path, "not the file that \(owner.path) was made with: another has taken its place")
         }
+        if let image {
+            guard image.header.generation == need.generation, image.process.pid == owner.pid,
+                image.string(image.header.computation) == owner.text(owner.computation)
+            else { throw owner.damaged("\(path), which it needs, is of another process") }
+        }
         return file
     }
 
@@ -106,7 +107,7 @@ extension Image {
         var names = Set<[String]>()
         for need in needs {
             try checkStrings(need.name, of: "a file that it needs")
-            let name = string(need.name), kind = Self.isFilePages(name) ? name : ""
+            let name = string(need.name), kind = CheckpointNames.isFilePages(name) ? name : ""
             guard Self.isPossible(need, name, header.generation, process.pid),
                 names.insert([String(need.generation), kind]).inserted
             else { throw damaged("a file that it needs is impossible") }

@@ -114,6 +114,11 @@ public enum Files {
         return String(decoding: buffer[..<count], as: UTF8.self)
     }
 
+    /// A second name for a file, beside the first.
+    public static func hardLink(_ path: String, to name: String) throws(SystemError) {
+        guard link(path, name) == 0 else { throw .last("link", path) }
+    }
+
     /// The absolute path without links, `.` and `..`; every part must exist.
     public static func realPath(_ path: String) throws(SystemError) -> String {
         guard let resolved = realpath(path, nil) else { throw .last("resolve", path) }

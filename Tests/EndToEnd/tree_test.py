@@ -217,6 +217,7 @@ def an_image_without_its_set_is_refused(folder):
     computation, images = killed(folder)
     alone = os.path.join(folder, os.path.basename(images[1]))
     shutil.copy(images[1], alone)
+    shutil.copy(os.path.join(os.path.dirname(images[1]), "file-pages"), folder)
     refused(computation, 4, ["shared with a process whose image is not there", "whole generation"], alone)
 
 

@@ -25,6 +25,7 @@
 #define SCP_BLOCK_MAXIMUM (1u << 20) /* bytes of memory in one block */
 #define SCP_ANCESTORS_MAXIMUM 63u /* files that an image may need beside itself */
 #define SCP_FILE_PAGES_NAME "file-pages" /* in the folder of a generation: scp_file_pages_header */
+#define SCP_FILE_PAGES_EARLIER "file-pages-" /* with a generation's number: a link to what that has made */
 #define SCP_FILE_PAGES_MAGIC 0x3153475046504353ull /* "SCPFPGS1" */
 #define SCP_FILE_RECORD_PAGES (SCP_BLOCK_MAXIMUM / SCP_SUM_BYTES)
 
@@ -173,7 +174,8 @@ _Static_assert(sizeof(struct scp_ancestor) == 16, "ancestor crosses a file");
 
 // What the processes of a generation have of mapped files as those are: once for all of them, in a file beside their images,
 // to which whoever meets a piece of a file first adds it. Blocks lead into the content. The records are for those who write
-// the generation alone: readers need no more than the header and what blocks say, which have checksums.
+// the generation alone: readers need no more than the header and what blocks say, which have checksums. A later generation
+// has links to what earlier ones have made, and makes a file only of what is new.
 //
 //   | header | record | content | record | content | ...     header, record: a page; content: up to SCP_BLOCK_MAXIMUM
 struct scp_file_pages_header {

@@ -4,6 +4,8 @@
 // images (scp_file_pages_header), to which whoever meets a piece first adds it, while the program runs; all others find it
 // there and need only its sums. A piece is at most SCP_BLOCK_MAXIMUM of a mapping, cut at multiples of that in the file.
 //
+// Earlier generations' files are in the folder as links, with what they have; only what is new goes to a new one.
+//
 // Added is under a lock that goes with the descriptor, and so with its process; content before the record that tells of it, so
 // that what is cut short is never seen. Nobody waits long: who can't have the lock saves the pages in its own image. The
 // generation's folder is new: what a crash of the machine leaves is never built on. The coordinator makes the file durable.
@@ -19,11 +21,18 @@
 #define WORTH_BYTES (32u << 10) // less is saved as quickly as it is looked for
 #define LOCK_TRIES 5000 // 200 us apart
 
-// A record in memory: a piece of a file, and where its content is.
+// One of the files: what this generation makes, or an earlier one has made.
+struct scp_file_source {
+    struct scp_parent_file file;
+    uint32_t number; // scp_block.file of blocks that lead there; 0 = none does yet
+};
+
+// A record in memory: a piece of a mapped file, and where its content is.
 struct scp_file_piece {
     uint64_t device, inode, file_size, file_mtime, offset, length;
-    uint64_t place; // bytes from the start of the file pages
+    uint64_t place; // bytes from the start of the source
     uint64_t sums; // index of the first page's in memory->sums
+    size_t source;
 };
 
 // ---- the file ---------------------------------------------------------------------------------------------------------------
@@ -72,40 +81,50 @@ static void unlock(const struct scp_file_pages *pages) {
     scp_call(SYS_flock, pages->descriptor, LOCK_UN);
 }
 
-// The header as it is, or as this process makes it. Locked.
-static bool read_header(struct scp_checkpoint *checkpoint) {
+// A new header. Locked.
+static bool write_header(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = checkpoint->image_private;
-    struct scp_file_pages *pages = &memory->file_pages;
-    struct scp_file_pages_header header;
-    struct stat status;
-    if (scp_call(SYS_fstat, pages->descriptor, &status) < 0 || !S_ISREG(status.st_mode))
+    struct scp_file_pages_header header = {.magic = SCP_FILE_PAGES_MAGIC,
+                                           .format_version = SCP_FORMAT_VERSION,
+                                           .generation = checkpoint->order->generation};
+    if (scp_call(SYS_getrandom, &header.identity, sizeof header.identity, 0) != sizeof header.identity)
         return false;
-    if (status.st_size == 0) {
-        header = (struct scp_file_pages_header){.magic = SCP_FILE_PAGES_MAGIC,
-                                                .format_version = SCP_FORMAT_VERSION,
-                                                .generation = checkpoint->order->generation};
-        long got = scp_call(SYS_getrandom, &header.identity, sizeof header.identity, 0);
-        memset(memory->staging, 0, SCP_DATA_OFFSET);
-        memcpy(memory->staging, &header, sizeof header);
-        if (got != sizeof header.identity || header.identity == 0 ||
-            !write_all(checkpoint, memory->staging, SCP_DATA_OFFSET, 0))
-            return false;
-    } else if (!read_all(pages->descriptor, &header, sizeof header, 0))
-        return false;
-    pages->identity = header.identity;
-    return header.magic == SCP_FILE_PAGES_MAGIC && header.format_version == SCP_FORMAT_VERSION &&
-           header.generation == checkpoint->order->generation;
+    memset(memory->staging, 0, SCP_DATA_OFFSET);
+    memcpy(memory->staging, &header, sizeof header);
+    return header.identity != 0 && write_all(checkpoint, memory->staging, SCP_DATA_OFFSET, 0);
 }
 
-// Beside the image. False: it can't be used.
-static bool open_pages(struct scp_checkpoint *checkpoint) {
+// The open file becomes one of the sources.
+static bool add_source(struct scp_checkpoint *checkpoint, int descriptor, const char *name) {
+    struct scp_memory *memory = checkpoint->image_private;
+    struct scp_file_pages_header header;
+    struct scp_file_source source = {.number = 0};
+    struct stat status;
+    if (strlen(name) >= sizeof source.file.name || scp_call(SYS_fstat, descriptor, &status) < 0 ||
+        !S_ISREG(status.st_mode) || !read_all(descriptor, &header, sizeof header, 0) ||
+        header.magic != SCP_FILE_PAGES_MAGIC || header.format_version != SCP_FORMAT_VERSION)
+        return false;
+    source.file = (struct scp_parent_file){.generation = checkpoint->order->generation,
+                                           .grows = true,
+                                           .metadata_checksum = header.identity,
+                                           .device = status.st_dev,
+                                           .inode = status.st_ino};
+    memcpy(source.file.name, name, strlen(name) + 1);
+    return scp_vector_append(&memory->file_pages.sources, &source, 1) == 0;
+}
+
+// Length of the path of the image's folder, with the slash; 0 = it has none.
+static size_t folder_length(const struct scp_checkpoint *checkpoint) {
+    const char *slash = strrchr(checkpoint->order->path, '/');
+    return slash == NULL ? 0 : (size_t)(slash + 1 - checkpoint->order->path);
+}
+
+// The file that this generation makes.
+static bool open_own(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = checkpoint->image_private;
     struct scp_file_pages *pages = &memory->file_pages;
     char path[sizeof checkpoint->order->path + sizeof SCP_FILE_PAGES_NAME];
-    const char *slash = strrchr(checkpoint->order->path, '/');
-    if (slash == NULL || scp_vector_open(&pages->records, sizeof(struct scp_file_piece), 256) != 0)
-        return false;
-    size_t folder = (size_t)(slash + 1 - checkpoint->order->path);
+    size_t folder = folder_length(checkpoint);
     memcpy(path, checkpoint->order->path, folder);
     memcpy(path + folder, SCP_FILE_PAGES_NAME, sizeof SCP_FILE_PAGES_NAME);
     long file = scp_call(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -114,39 +133,29 @@ static bool open_pages(struct scp_checkpoint *checkpoint) {
     pages->descriptor = (int)file;
     pages->known_end = SCP_DATA_OFFSET;
     scp_call(SYS_fchmod, file, 0600); // whatever the program's umask says
+    struct stat status;
     if (!lock(pages))
         return false;
-    bool sound = read_header(checkpoint);
+    bool sound = scp_call(SYS_fstat, file, &status) == 0 && (status.st_size > 0 || write_header(checkpoint));
     unlock(pages);
-    return sound;
+    return sound && add_source(checkpoint, (int)file, SCP_FILE_PAGES_NAME);
 }
 
 void scp_file_pages_close(struct scp_memory *memory) {
     if (memory->file_pages.descriptor >= 0)
         scp_call(SYS_close, memory->file_pages.descriptor);
     memory->file_pages.descriptor = -1;
-    scp_vector_close(&memory->file_pages.records);
+    scp_vector_close(&memory->file_pages.sources);
+    scp_vector_close(&memory->file_pages.pieces);
 }
 
-// Where blocks lead, as a number of their own.
-static bool is_numbered(struct scp_checkpoint *checkpoint) {
-    struct scp_memory *memory = checkpoint->image_private;
-    struct scp_file_pages *pages = &memory->file_pages;
-    struct scp_parent_file file = {.generation = checkpoint->order->generation,
-                                   .grows = true,
-                                   .metadata_checksum = pages->identity,
-                                   .name = SCP_FILE_PAGES_NAME};
-    struct stat status;
-    if (pages->number != 0)
-        return true;
-    if (memory->files.count >= SCP_ANCESTORS_MAXIMUM || scp_call(SYS_fstat, pages->descriptor, &status) < 0)
-        return false;
-    file.device = status.st_dev;
-    file.inode = status.st_ino;
-    if (scp_vector_append(&memory->files, &file, 1) < 0)
-        return false;
-    pages->number = (uint32_t)memory->files.count;
-    return true;
+// What blocks call the source; 0 = there is no number left.
+static uint32_t number_of(struct scp_memory *memory, size_t index) {
+    struct scp_file_source *source = scp_vector_at(&memory->file_pages.sources, index);
+    if (source->number == 0 && memory->files.count < SCP_ANCESTORS_MAXIMUM &&
+        scp_vector_append(&memory->files, &source->file, 1) == 0)
+        source->number = (uint32_t)memory->files.count;
+    return source->number;
 }
 
 // ---- its records -------------------------------------------------------------------------------------------------------------
@@ -155,7 +164,9 @@ static uint64_t record_checksum(const struct scp_file_record *record) {
     return scp_checksum(&record->device, sizeof *record - offsetof(struct scp_file_record, device), 0);
 }
 
-static struct scp_file_piece *keep_record(struct scp_memory *memory, const struct scp_file_record *record) {
+// Of the source that was added last; its content is at `place`.
+static struct scp_file_piece *keep_record(struct scp_memory *memory, const struct scp_file_record *record,
+                                          uint64_t place) {
     struct scp_file_pages *pages = &memory->file_pages;
     struct scp_file_piece piece = {.device = record->device,
                                    .inode = record->inode,
@@ -163,24 +174,71 @@ static struct scp_file_piece *keep_record(struct scp_memory *memory, const struc
                                    .file_mtime = record->file_mtime,
                                    .offset = record->offset,
                                    .length = record->length,
-                                   .place = pages->known_end + SCP_DATA_OFFSET,
-                                   .sums = memory->sums.count};
+                                   .place = place,
+                                   .sums = memory->sums.count,
+                                   .source = pages->sources.count - 1};
     if (scp_vector_append(&memory->sums, record->sums, record->length / SCP_PAGE) < 0 ||
-        scp_vector_append(&pages->records, &piece, 1) < 0)
+        scp_vector_append(&pages->pieces, &piece, 1) < 0)
         return NULL;
-    pages->known_end = piece.place + piece.length;
-    return scp_vector_at(&pages->records, pages->records.count - 1);
+    return scp_vector_at(&pages->pieces, pages->pieces.count - 1);
 }
 
-// What others have added meanwhile.
-static void read_records(struct scp_memory *memory) {
-    struct scp_file_pages *pages = &memory->file_pages;
+// The records from `end` on go to the table. Returns where they end.
+static uint64_t read_records(struct scp_memory *memory, int descriptor, uint64_t end) {
     struct scp_file_record record;
-    while (read_all(pages->descriptor, &record, sizeof record, pages->known_end)) {
+    while (read_all(descriptor, &record, sizeof record, end)) {
         bool possible = record.length > 0 && record.length <= SCP_BLOCK_MAXIMUM && record.length % SCP_PAGE == 0;
-        if (!possible || record.checksum != record_checksum(&record) || keep_record(memory, &record) == NULL)
+        if (!possible || record.checksum != record_checksum(&record) ||
+            keep_record(memory, &record, end + SCP_DATA_OFFSET) == NULL)
             break;
+        end += SCP_DATA_OFFSET + record.length;
     }
+    return end;
+}
+
+// What others have added meanwhile to the file that this generation makes.
+static void read_new(struct scp_memory *memory) {
+    struct scp_file_pages *pages = &memory->file_pages;
+    pages->known_end = read_records(memory, pages->descriptor, pages->known_end);
+}
+
+struct folder {
+    struct scp_checkpoint *checkpoint;
+    int descriptor;
+};
+
+// One entry of the generation's folder: what an earlier one has made was made durable with it.
+static int read_earlier(void *argument, const char *name) {
+    const struct folder *folder = argument;
+    if (strncmp(name, SCP_FILE_PAGES_EARLIER, sizeof SCP_FILE_PAGES_EARLIER - 1) != 0)
+        return 0;
+    long file = scp_call(SYS_openat, folder->descriptor, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (file < 0)
+        return 0;
+    if (add_source(folder->checkpoint, (int)file, name))
+        read_records(folder->checkpoint->image_private, (int)file, SCP_DATA_OFFSET);
+    scp_call(SYS_close, file);
+    return 0;
+}
+
+static bool begin(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = checkpoint->image_private;
+    struct scp_file_pages *pages = &memory->file_pages;
+    char path[sizeof checkpoint->order->path];
+    size_t length = folder_length(checkpoint);
+    if (length == 0 || scp_vector_open(&pages->sources, sizeof(struct scp_file_source), 16) != 0 ||
+        scp_vector_open(&pages->pieces, sizeof(struct scp_file_piece), 256) != 0)
+        return false;
+    memcpy(path, checkpoint->order->path, length);
+    path[length] = '\0';
+    struct folder folder = {.checkpoint = checkpoint};
+    folder.descriptor = (int)scp_call(SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (folder.descriptor < 0)
+        return false;
+    scp_visit_names(folder.descriptor, read_earlier, &folder);
+    scp_call(SYS_close, folder.descriptor);
+    pages->ready = true;
+    return true;
 }
 
 static bool is_same(const struct scp_file_piece *one, const struct scp_file_piece *other) {
@@ -190,9 +248,9 @@ static bool is_same(const struct scp_file_piece *one, const struct scp_file_piec
 
 // Processes map much the same in much the same order: the next one is mostly the one behind the last.
 static const struct scp_file_piece *look_up(struct scp_file_pages *pages, const struct scp_file_piece *wanted) {
-    for (size_t i = 0; i < pages->records.count; i++) {
-        size_t at = (pages->next + i) % pages->records.count;
-        const struct scp_file_piece *piece = scp_vector_at(&pages->records, at);
+    for (size_t i = 0; i < pages->pieces.count; i++) {
+        size_t at = (pages->next + i) % pages->pieces.count;
+        const struct scp_file_piece *piece = scp_vector_at(&pages->pieces, at);
         if (is_same(piece, wanted)) {
             pages->next = at + 1;
             return piece;
@@ -236,23 +294,28 @@ static const struct scp_file_piece *write_piece(struct scp_checkpoint *checkpoin
     for (size_t i = 0; i < piece->length / SCP_PAGE; i++)
         record.sums[i] = scp_checksum(memory->staging + i * SCP_PAGE, SCP_PAGE, 0);
     record.checksum = record_checksum(&record);
-    uint64_t place = pages->known_end + SCP_DATA_OFFSET;
+    uint64_t at = pages->known_end, place = at + SCP_DATA_OFFSET;
     if (!write_all(checkpoint, memory->staging, piece->length, place) ||
-        !write_all(checkpoint, &record, sizeof record, pages->known_end)) {
+        !write_all(checkpoint, &record, sizeof record, at)) {
         pages->useless = true; // the disk is full, perhaps: then the image will say so
         return NULL;
     }
     // The disk begins with it at once: the coordinator will wait for the whole.
     scp_call(SYS_sync_file_range, pages->descriptor, place, piece->length, SYNC_FILE_RANGE_WRITE);
     scp_sink_keep_limit(checkpoint, piece->length);
-    return keep_record(memory, &record);
+    pages->known_end = place + piece->length;
+    return keep_record(memory, &record, place);
 }
 
 static const struct scp_file_piece *add_piece(struct scp_checkpoint *checkpoint, const struct scp_region *region,
                                               const struct scp_file_piece *wanted) {
     struct scp_memory *memory = checkpoint->image_private;
     struct scp_file_pages *pages = &memory->file_pages;
-    read_records(memory);
+    if (pages->descriptor < 0 && !open_own(checkpoint)) {
+        pages->useless = true;
+        return NULL;
+    }
+    read_new(memory);
     const struct scp_file_piece *found = look_up(pages, wanted);
     if (found != NULL)
         return found;
@@ -260,7 +323,7 @@ static const struct scp_file_piece *add_piece(struct scp_checkpoint *checkpoint,
         pages->useless = true;
         return NULL;
     }
-    read_records(memory);
+    read_new(memory);
     found = look_up(pages, wanted);
     if (found == NULL && read_piece(checkpoint, region, wanted))
         found = write_piece(checkpoint, wanted);
@@ -304,14 +367,15 @@ bool scp_file_pages_find(struct scp_checkpoint *checkpoint, const struct scp_reg
     if (!may_share(checkpoint, region) || wanted.length < WORTH_BYTES)
         return false;
     bool round = memory->pass == SCP_PASS_ROUND;
-    if (pages->descriptor < 0 && (!round || !open_pages(checkpoint))) {
+    if (!pages->ready && (!round || !begin(checkpoint))) {
         pages->useless = true;
         return false;
     }
     const struct scp_file_piece *found = look_up(pages, &wanted);
     if (found == NULL && round)
         found = add_piece(checkpoint, region, &wanted);
-    if (found == NULL || !is_numbered(checkpoint))
+    uint32_t number = found == NULL ? 0 : number_of(memory, found->source);
+    if (number == 0)
         return false;
     uint64_t skip = region->file_offset + (at - region->start) - found->offset, rest = found->length - skip;
     uint64_t length = end - at < rest ? end - at : rest;
@@ -320,6 +384,6 @@ bool scp_file_pages_find(struct scp_checkpoint *checkpoint, const struct scp_reg
                                 .offset = found->place + skip,
                                 .stored_length = length,
                                 .checksum = found->sums + skip / SCP_PAGE,
-                                .file = pages->number};
+                                .file = number};
     return true;
 }

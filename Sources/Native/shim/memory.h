@@ -86,13 +86,13 @@ struct scp_parent_file {
 
 // file_pages.c: pages of mapped files that stand once in the generation.
 struct scp_file_pages {
-    int descriptor; // -1 = not open
+    int descriptor; // of the file that this generation makes; -1 = not open
+    bool ready; // the tables are there, with what earlier generations have left
     bool useless; // it has failed
-    uint64_t identity; // of scp_file_pages_header
-    uint64_t known_end; // bytes: the records up to here are in the table
-    struct scp_vector records; // struct scp_file_piece
+    uint64_t known_end; // bytes: the records of that file up to here are in the table
+    struct scp_vector sources; // struct scp_file_source
+    struct scp_vector pieces; // struct scp_file_piece
     size_t next; // behind the one that was found last
-    uint32_t number; // scp_block.file of blocks that lead there; 0 = none does yet
 };
 
 // Bytes gathered for one write, and where in the image they belong.
