@@ -17,6 +17,8 @@ final class Scratch {
     deinit { try? Files.removeTree(path) }
 }
 
+private struct Missing: Error {}
+
 @Suite("Generations on disk")
 struct GenerationStoreTests {
     private let scratch = Scratch()
@@ -66,6 +68,25 @@ struct GenerationStoreTests {
             case .committed(let path) = commit(generation, needs: needs)
         else { return nil }
         return path
+    }
+
+    @Test("What a generation has added of mapped files is linked into the next ones, up to a limit, and stays in them")
+    func filePages() throws {
+        var names: [[String]] = []
+        for number in UInt32(1)...11 {
+            guard case .prepared(_, _, let partial) = prepare() else { throw Missing() }
+            names.append(try Files.list(partial))
+            try Files.write(Array("image".utf8), to: partial + "/counter_10.swiftcp")
+            try Files.write(Array("added by \(number)".utf8), to: partial + "/file-pages")
+            guard case .committed = commit(number) else { throw Missing() }
+            #expect(GenerationStore.carryOut(.prune(folder: folder, newest: number, keep: 1)) == .done)
+        }
+        #expect(names[0] == [] && names[1] == ["file-pages-000001"])
+        #expect(names[2] == ["file-pages-000001", "file-pages-000002"])
+        // Eight of them and its own: the next one begins anew.
+        #expect(names[8].count == 8 && names[9] == [] && names[10] == ["file-pages-000010"])
+        let path = folder + "/gen-000011/file-pages-000010"
+        #expect(String(decoding: try Files.read(path, limit: 100), as: UTF8.self) == "added by 10")
     }
 
     @Test("A generation appears whole: images, manifest, final name, latest")
