@@ -5,12 +5,13 @@ import json
 import os
 import shutil
 
-from harness.build import tool
+from harness.build import WORKLOADS, tool
 from harness.case import Suite
-from harness.computation import Computation
+from harness.computation import Computation, restart_options
 from harness.errors import check, check_equal
 from harness.waiting import wait_for
 from errors_test import run
+from workloads_test import compile_workload
 
 suite = Suite("filepages")
 SIZE, COUNT = 8 << 20, 4  # bytes of the file that all of them map; processes
@@ -146,6 +147,30 @@ def a_flat_generation_needs_none(folder):
     overwrite(computation)
     computation.restart(image=flat)
     ends_well(computation)
+
+
+STORM = 'sleep 1000 & "$0" "$1"; status=$?; kill $!; exit $status'
+
+
+def storm(folder, case):
+    """Threads write to mappings of files, and give up what they have written, while these are added and led to."""
+    computation = Computation(folder)
+    program = compile_workload(os.path.join(WORKLOADS, "precopy_storm.c"))
+    computation.launch(["/bin/bash", "-c", STORM, program, case], ["--incremental=3"])
+    computation.ready(60)
+    for life in range(3):
+        for _ in range(2):
+            checkpoint(computation)
+        computation.kill9()
+        computation.restart(restart_options(life))
+        computation.restored()
+    computation.release()
+    computation.expect("PASS")
+    check_equal(computation.wait(60), 0, "the exit status")
+
+
+for name in ("file", "refault", "mix"):
+    suite.add(f"storm.{name}", lambda folder, name=name: storm(folder, name), limit=120)
 
 
 def change(path, places):

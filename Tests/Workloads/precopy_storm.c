@@ -5,7 +5,7 @@
 #include "memory.h"
 #include <pthread.h>
 
-enum { THREADS = 3, PAGES = 6144, WORDS = 512, CHUNK = 64 };
+enum { THREADS = 3, PAGES = 2048, WORDS = 512, CHUNK = 64 };
 
 // Write number g (from 1 on) to a page goes to its word g % WORDS. A page that was given up has had none.
 struct area {
