@@ -123,7 +123,9 @@ private struct Shared {
         #expect(try shared.problem()?.text.contains("its checksum is wrong") == true)
     }
 
-    @Test(arguments: ["file-pages-2", "file-pages-000000", "file-pages-", "file-pages-000002/x", "../file-pages", "pages"])
+    @Test(arguments: [
+        "file-pages-2", "file-pages-000000", "file-pages-", "file-pages-000002/x", "../file-pages", "pages",
+    ])
     func aNameThatIsNotTheirsIsRefused(_ name: String) throws {
         var shared = try Shared()
         shared.builder.needs[0].name = shared.builder.string(name)
