@@ -74,3 +74,17 @@ public struct ContentFile: Sendable {
 
     func damaged(_ what: String) -> ImageError { ImageError(.damaged, path, what) }
 }
+
+/// File pages that many images of a generation need, opened once for all of them. For one thread.
+public final class OpenedFilePages {
+    private var files: [String: ContentFile] = [:]
+
+    public init() {}
+
+    func open(_ path: String) throws(ImageError) -> ContentFile {
+        if let known = files[path] { return known }
+        let file = try ContentFile(filePages: path)
+        files[path] = file
+        return file
+    }
+}

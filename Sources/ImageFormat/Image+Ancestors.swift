@@ -50,7 +50,9 @@ extension Image {
     }
 
     /// Opens all of them. Names and numbers are checked first.
-    static func open(_ needs: [scp_ancestor], of owner: Owner) throws(ImageError) -> [ContentFile] {
+    static func open(
+        _ needs: [scp_ancestor], of owner: Owner, _ filePages: OpenedFilePages
+    ) throws(ImageError) -> [ContentFile] {
         guard needs.count <= Int(SCP_ANCESTORS_MAXIMUM) else {
             throw owner.damaged("it needs \(needs.count) other files")
         }
@@ -60,7 +62,8 @@ extension Image {
             guard isPossible(need, name, owner.generation, owner.pid) else {
                 throw owner.damaged("a file that it needs is impossible")
             }
-            files.append(try open(need, at: place(need, of: owner.path, owner.generation, name), for: owner))
+            let path = place(need, of: owner.path, owner.generation, name)
+            files.append(try open(need, at: path, for: owner, filePages))
         }
         return files
     }
@@ -71,12 +74,13 @@ extension Image {
         return need.generation < generation && ImageName(name)?.pid == pid
     }
 
-    private static func open(_ need: scp_ancestor, at path: String, for owner: Owner) throws(ImageError) -> ContentFile
-    {
+    private static func open(
+        _ need: scp_ancestor, at path: String, for owner: Owner, _ filePages: OpenedFilePages
+    ) throws(ImageError) -> ContentFile {
         let (file, image): (ContentFile, Image?)
         do throws(ImageError) {
             if CheckpointNames.isFilePages(owner.text(need.name)) {
-                (file, image) = (try ContentFile(filePages: path), nil)
+                (file, image) = (try filePages.open(path), nil)
             } else {
                 let earlier = try Image(path: path, alone: true)
                 (file, image) = (ContentFile(earlier), earlier)

@@ -48,11 +48,14 @@ public struct Image: Sendable {
     /// Opens and checks the image at `path` and those that it needs; everything but the contents of blocks and blobs.
     ///
     /// - Parameter alone: those that it needs are not looked for; blocks in them cannot be read then.
-    public init(path: String, alone: Bool = false) throws(ImageError) {
-        try self.init(ImageFile(path: path), alone: alone)
+    /// - Parameter filePages: those that are open already, of other images of the generation.
+    public init(
+        path: String, alone: Bool = false, filePages: OpenedFilePages = OpenedFilePages()
+    ) throws(ImageError) {
+        try self.init(ImageFile(path: path), alone: alone, filePages)
     }
 
-    init(_ file: ImageFile, alone: Bool) throws(ImageError) {
+    private init(_ file: ImageFile, alone: Bool, _ filePages: OpenedFilePages) throws(ImageError) {
         let metadata = try Metadata(file)
         self.file = file
         header = metadata.header
@@ -82,7 +85,7 @@ public struct Image: Sendable {
         let owner = Owner(
             path: file.path, generation: header.generation, pid: process.pid, computation: header.computation,
             strings: strings)
-        ancestors = alone ? [] : try Self.open(needs, of: owner)
+        ancestors = alone ? [] : try Self.open(needs, of: owner, filePages)
         try checkMemory()
         try checkNeeds()
         try checkChunks()

@@ -50,9 +50,11 @@ public struct Selection: Equatable, Sendable {
 
     /// Opens one of the images, and checks that it is the one that the manifest was written for.
     ///
-    /// - Parameter alone: the earlier images that it needs are not looked for.
-    public func open(_ path: String, alone: Bool = false) throws(ImageError) -> Image {
-        let image = try Image(path: path, alone: alone)
+    /// - Parameters: as those of `Image`.
+    public func open(
+        _ path: String, alone: Bool = false, filePages: OpenedFilePages = OpenedFilePages()
+    ) throws(ImageError) -> Image {
+        let image = try Image(path: path, alone: alone, filePages: filePages)
         guard let manifest else { return image }
         let name = path.split(separator: "/").last.map(String.init) ?? path
         guard let process = manifest.processes.first(where: { $0.image == name }),

@@ -22,10 +22,11 @@ struct RestartSet {
     init(_ operands: [String]) throws(RestartError) {
         let selection = try Self.select(operands)
         var images: [Image] = []
+        let filePages = OpenedFilePages()
         for path in selection.images {
             images.append(
                 try reading { () throws(ImageError) in
-                    selection.images.count == 1 ? try Image(path: path) : try selection.open(path)
+                    selection.images.count == 1 ? try Image(path: path) : try selection.open(path, filePages: filePages)
                 })
         }
         try self.init(images, selection)

@@ -131,6 +131,32 @@ def later_generations_lead_to_them(folder):
     ends_well(computation)
 
 
+def changed_in_secret(folder, option):
+    """A file that is changed in its place, and is as old and as large as before: the program sees what it is now."""
+    computation = launched(folder, [option])
+    path = os.path.join(computation.work, "data")
+    with open(path, "rb") as file:
+        old = file.read()
+    checkpoint(computation)
+    before = os.stat(path)
+    with open(path, "r+b") as file:
+        file.write(old[::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    generation, _, _ = checkpoint(computation)
+    computation.kill9()
+    image = glob.glob(os.path.join(generation, "*.swiftcp"))[0]
+    done = run([tool("image"), "core", image, "core"], folder)
+    check_equal(done.returncode, 0, f"the status of swiftcp_image core ({done.stderr})")
+    with open(os.path.join(folder, "core"), "rb") as file:
+        content = file.read()
+    check(old[::-1][4096:8192] in content, "what the file has now is not in the image")
+    check(old[4096:8192] not in content, "what the file had at the first checkpoint is in the image")
+
+
+for option in ("--incremental", "--no-incremental"):
+    suite.add(f"a_file_changed_in_secret.{option[2:]}", lambda folder, option=option: changed_in_secret(folder, option))
+
+
 @suite.case()
 def a_flat_generation_needs_none(folder):
     computation = launched(folder)

@@ -188,6 +188,7 @@ _Static_assert(sizeof(struct scp_file_pages_header) == 24, "file pages cross a f
 struct scp_file_record {
     uint64_t checksum; // xxh3_64 of the rest of the record
     uint64_t device, inode, file_size, file_mtime; // as scp_region has them
+    uint64_t file_ctime; // ns, the lower 48 bits
     uint64_t offset; // bytes from the start of the mapped file, page-aligned
     uint64_t length; // bytes of content that follow, whole pages, 1 .. SCP_BLOCK_MAXIMUM
     uint64_t sums[SCP_FILE_RECORD_PAGES]; // xxh3_64 of each page

@@ -29,7 +29,7 @@ struct scp_file_source {
 
 // A record in memory: a piece of a mapped file, and where its content is.
 struct scp_file_piece {
-    uint64_t device, inode, file_size, file_mtime, offset, length;
+    uint64_t device, inode, file_size, file_mtime, file_ctime, offset, length;
     uint64_t place; // bytes from the start of the source
     uint64_t sums; // index of the first page's in memory->sums
     size_t source;
@@ -172,6 +172,7 @@ static struct scp_file_piece *keep_record(struct scp_memory *memory, const struc
                                    .inode = record->inode,
                                    .file_size = record->file_size,
                                    .file_mtime = record->file_mtime,
+                                   .file_ctime = record->file_ctime,
                                    .offset = record->offset,
                                    .length = record->length,
                                    .place = place,
@@ -243,7 +244,8 @@ static bool begin(struct scp_checkpoint *checkpoint) {
 
 static bool is_same(const struct scp_file_piece *one, const struct scp_file_piece *other) {
     return one->offset == other->offset && one->length == other->length && one->inode == other->inode &&
-           one->device == other->device && one->file_size == other->file_size && one->file_mtime == other->file_mtime;
+           one->device == other->device && one->file_size == other->file_size && one->file_mtime == other->file_mtime &&
+           one->file_ctime == other->file_ctime;
 }
 
 // Processes map much the same in much the same order: the next one is mostly the one behind the last.
@@ -261,21 +263,28 @@ static const struct scp_file_piece *look_up(struct scp_file_pages *pages, const 
 
 // ---- a piece is added --------------------------------------------------------------------------------------------------------
 
-// The piece from its file, which must be the one that is mapped; what is past its end is zero. False also where all of it is
-// zero: that is not worth storing.
+static uint64_t ns_of(struct timespec moment) {
+    return (uint64_t)moment.tv_sec * 1000000000u + (uint64_t)moment.tv_nsec;
+}
+
+// Still the file that was mapped, and as it was when the regions were looked at.
+static bool is_unchanged(int file, const struct scp_file_piece *piece) {
+    struct stat status;
+    return scp_call(SYS_fstat, file, &status) == 0 && (uint64_t)status.st_size == piece->file_size &&
+           ns_of(status.st_mtim) == piece->file_mtime &&
+           ns_of(status.st_ctim) << SCP_VM_ORIGIN_SHIFT >> SCP_VM_ORIGIN_SHIFT == piece->file_ctime;
+}
+
+// The piece from its file; what is past its end is zero. False also where all of it is zero: that is not worth storing.
 static bool read_piece(struct scp_checkpoint *checkpoint, const struct scp_region *region,
                        const struct scp_file_piece *piece) {
     struct scp_memory *memory = checkpoint->image_private;
     int file = scp_open_mapped(region, (const char *)checkpoint->strings.base + region->path);
-    struct stat status;
     if (file < 0)
         return false;
     uint64_t left = piece->file_size - piece->offset, length = left < piece->length ? left : piece->length;
     memset(memory->staging, 0, piece->length);
-    bool sound =
-        scp_call(SYS_fstat, file, &status) == 0 && (uint64_t)status.st_size == piece->file_size &&
-        (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec == piece->file_mtime &&
-        read_all(file, memory->staging, length, piece->offset);
+    bool sound = read_all(file, memory->staging, length, piece->offset) && is_unchanged(file, piece);
     scp_call(SYS_close, file);
     return sound && (memory->staging[0] != 0 || memcmp(memory->staging, memory->staging + 1, length - 1) != 0);
 }
@@ -289,6 +298,7 @@ static const struct scp_file_piece *write_piece(struct scp_checkpoint *checkpoin
     record.inode = piece->inode;
     record.file_size = piece->file_size;
     record.file_mtime = piece->file_mtime;
+    record.file_ctime = piece->file_ctime;
     record.offset = piece->offset;
     record.length = piece->length;
     for (size_t i = 0; i < piece->length / SCP_PAGE; i++)
@@ -355,6 +365,7 @@ static struct scp_file_piece piece_at(const struct scp_region *region, uint64_t 
                                    .inode = region->inode,
                                    .file_size = region->file_size,
                                    .file_mtime = region->file_mtime,
+                                   .file_ctime = region->vm_flags >> SCP_VM_ORIGIN_SHIFT,
                                    .offset = start,
                                    .length = end > here ? end - start : 0};
 }

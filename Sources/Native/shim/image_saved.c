@@ -122,8 +122,10 @@ static bool is_kept(const struct scp_memory *memory, const struct scp_region *re
     bool clean = part->flags & SCP_SAVED_CLEAN;
     if (run->class == SCP_RUN_GUARD)
         return false;
-    if (run->class == SCP_RUN_CLEAN) // a round can't tell what of it was written before that: the last pass does
-        return memory->pass == SCP_PASS_ROUND || (clean && part->encoding == scp_blocks_origin(region));
+    if (run->class == SCP_RUN_CLEAN) { // a round can't tell what of it was written before that: the last pass does
+        bool same_file = part->encoding == scp_blocks_origin(region);
+        return memory->pass == SCP_PASS_ROUND ? !clean || same_file : clean && same_file;
+    }
     return run->unchanged && !clean;
 }
 

@@ -69,6 +69,7 @@ static void identify(struct scp_checkpoint *checkpoint, const struct scp_line *l
     out->mode = status.st_mode;
     out->size = (uint64_t)status.st_size;
     out->mtime = (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec;
+    out->ctime = (uint64_t)status.st_ctim.tv_sec * 1000000000u + (uint64_t)status.st_ctim.tv_nsec;
 }
 
 static const struct scp_file_identity *identity_of(struct scp_checkpoint *checkpoint, const struct scp_line *line) {
@@ -182,6 +183,8 @@ static int classify_file(struct scp_checkpoint *checkpoint, struct scp_region *r
         if (scp_lazy_note(checkpoint->image_private, region, path) < 0)
             return scp_fail(checkpoint, ENOMEM, "no memory for the table of memory restored lazily", NULL);
     }
+    if (region->kind == SCP_REGION_FILE)
+        region->vm_flags |= file->ctime << SCP_VM_ORIGIN_SHIFT;
     if (region->kind == SCP_REGION_ANONYMOUS) { // in all but name
         region->path = 0;
         region->flags &= ~(uint32_t)SCP_REGION_DELETED;
