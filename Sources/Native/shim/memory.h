@@ -46,8 +46,7 @@ struct scp_mark {
 #define SCP_VM_HUGE_SHIFT 0xffull // hugetlb: log2 of the page size in bytes
 #define SCP_VM_DROPPABLE (1ull << 8)
 #define SCP_VM_LAZY (1ull << 9) // restored lazily: a private mapping of an image, to the program anonymous memory
-#define SCP_VM_ORIGIN_SHIFT                                                                                            \
-    16 // the bits from here on: of which image, and where in it; of a file: when it was changed last
+#define SCP_VM_ORIGIN_SHIFT 16 // the bits from here on: of which image, and where in it; of a file: its ctime
 
 // What the name of the last file mapping led to: many regions in a row have the same.
 struct scp_file_identity {
