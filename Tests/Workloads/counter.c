@@ -5,8 +5,9 @@ int main(void) {
     long count = 0;
     workload_ready();
     volatile long *seen = &count;
-    while (workload_waiting())
+    do
         (*seen)++;
+    while (workload_waiting());
     long before = count;
     for (int i = 0; i < 1000; i++)
         (*seen)++;
