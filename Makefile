@@ -13,6 +13,8 @@ SWIFTFLAGS ?= --static-swift-stdlib $(addprefix -Xswiftc ,-L $(STATIC) -Xclang-l
 BUILD ?= build
 JOBS ?= 2
 COUNT ?= 1000
+CYCLES ?= 10
+DEPTH ?= 20
 SECONDS ?= 300
 export SWIFT SCRATCH BUILD JOBS
 
@@ -47,7 +49,7 @@ check: build
 	Scripts/check
 
 test-programs: build
-	Tests/Programs/run
+	Tests/Programs/run --cycles $(CYCLES) --depth $(DEPTH)
 
 bench: build
 	Tests/Bench/run
