@@ -1,3 +1,4 @@
+import Formats
 import ImageFormat
 import SystemCalls
 import Wire
@@ -71,6 +72,8 @@ struct RunningCheckpoint {
         var snapshotReason = ""
         /// Generations that its image needs, ascending.
         var needed: [UInt32] = []
+        /// Generations that have made file pages that its image needs.
+        var filePages: [UInt32] = []
         /// It ended, or replaced its program, with its image complete but perhaps not durable.
         var endedUnsynced = false
         var reached: Stage { report?.stage ?? .running }
@@ -121,6 +124,12 @@ struct RunningCheckpoint {
 
     /// Generations that its images need, ascending.
     var needed: [UInt32] { Set(members.values.flatMap(\.needed)).sorted() }
+    /// Names of the file pages in the generation's folder that the images need.
+    var filePages: [String] {
+        Set(members.values.flatMap(\.filePages)).map {
+            $0 == generation ? CheckpointNames.filePages : CheckpointNames.earlierFilePages($0)
+        }.sorted()
+    }
 }
 
 /// Processes that were found outside a checkpoint to which they belong.

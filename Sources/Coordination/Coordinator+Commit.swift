@@ -24,6 +24,7 @@ extension Coordinator {
                     metadataChecksum: member.report?.metadataChecksum ?? 0, threads: member.report?.threads)
             }, root: root(of: computation, members.map(\.worker.hello)))
         manifest.snapshotReason = record.snapshot_reason
+        if !checkpoint.filePages.isEmpty { manifest.filePages = checkpoint.filePages }
         if checkpoint.staysStopped { manifest.endsProcesses = true }
         computations[id]?.checkpoint?.phase = .committing
         beginDisk(

@@ -30,10 +30,11 @@ extension Coordinator {
         computations[id]?.checkpoint?.members[connection]?.snapshotReason = text.text
     }
 
-    /// A member's image will need earlier generations.
+    /// A member's image will need earlier generations, or file pages.
     mutating func ancestorsTold(_ ancestors: Ancestors, _ connection: ConnectionID, _ id: String) {
         guard computations[id]?.checkpoint?.generation == ancestors.generation else { return }  // late
         computations[id]?.checkpoint?.members[connection]?.needed = ancestors.needed
+        computations[id]?.checkpoint?.members[connection]?.filePages = ancestors.filePages
     }
 
     /// Goes on when all members have reported the stage. Called for every report, so it counts nobody.

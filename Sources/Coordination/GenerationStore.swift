@@ -132,11 +132,14 @@ public enum GenerationStore {
             let status = try Files.status(image)
             guard status.isRegular, status.size > 0 else { throw SystemError(EIO, "use", image) }
         }
-        try syncFilePages(partial)
+        let kept = Set(manifest.processes.map(\.image) + (manifest.filePages ?? []))
+        for name in manifest.filePages ?? [] {
+            try Files.open(partial + "/" + name, O_RDONLY | O_NOFOLLOW).sync(object: partial + "/" + name)
+        }
         for image in unsynced { try Files.open(partial + "/" + image, O_RDONLY).sync(object: partial + "/" + image) }
-        // Images begun by processes that ended, or replaced their program, before everything stood still.
-        let images = Set(manifest.processes.map(\.image))
-        for name in try Files.list(partial) where !images.contains(name) && !CheckpointNames.isFilePages(name) {
+        // Images begun by processes that ended, or replaced their program, before everything stood still; file pages that
+        // nobody needs any more.
+        for name in try Files.list(partial) where !kept.contains(name) {
             try Files.removeTree(partial + "/" + name)
         }
         let bytes: [UInt8]
@@ -150,13 +153,6 @@ public enum GenerationStore {
         try Files.rename(partial, to: path, replacing: false)
         try publish(folder, path)
         return .committed(path: path)
-    }
-
-    /// The pages of mapped files that the images share; no process has to wait for them on behalf of all.
-    private static func syncFilePages(_ partial: String) throws(SystemError) {
-        let path = partial + "/" + CheckpointNames.filePages
-        guard Files.exists(path) else { return }
-        try Files.open(path, O_RDONLY | O_NOFOLLOW).sync(object: path)
     }
 
     /// The link and the last fsync. If they fail, the generation is taken back: its images are about to be disowned.

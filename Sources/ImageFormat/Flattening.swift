@@ -17,7 +17,7 @@ extension Selection {
                 manifest.processes[index].metadataChecksum = image.header.metadata_checksum
                 manifest.processes[index].bytes = image.file.size
             }
-            (manifest.incremental, manifest.needs) = (false, nil)
+            (manifest.incremental, manifest.needs, manifest.filePages) = (false, nil, nil)
             manifest.bytesWritten = manifest.processes.reduce(0) { $0 + $1.bytes }
             let path = output + "/" + CheckpointNames.manifest
             let bytes = try manifest.encoded(for: path)

@@ -76,6 +76,8 @@ public struct Manifest: Codable, Equatable, Sendable {
     public var incremental: Bool
     /// Numbers of those, ascending; nil = none. What they need themselves is not among them.
     public var needs: [UInt32]?
+    /// Names of the files beside the images with what these have of mapped files; nil = none.
+    public var filePages: [String]?
     /// The longest that any process's threads stood still.
     public var pauseMs: Double
     public var durationMs: Double
@@ -115,6 +117,7 @@ public struct Manifest: Codable, Equatable, Sendable {
         case computation, generation
         case createdAt = "created_at"
         case host, kernel, snapshot, incremental, needs
+        case filePages = "file_pages"
         case pauseMs = "pause_ms"
         case durationMs = "duration_ms"
         case bytesWritten = "bytes_written"

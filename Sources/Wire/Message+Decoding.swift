@@ -101,12 +101,23 @@ extension StageReport {
 extension Ancestors {
     fileprivate init(from reader: inout PayloadReader) throws(WireError) {
         generation = try reader.integer()
-        let count = try reader.integer(UInt32.self)
-        needed = try reader.records(count) { (number: UInt32) in number }
-        let ascends = zip(needed, needed.dropFirst()).allSatisfy { $0 < $1 }
-        guard (1...UInt32(SCP_ANCESTORS_MAXIMUM)).contains(count), ascends, needed.first != 0,
-            needed.last.map({ $0 < generation }) == true
-        else { throw WireError(.malformed, "the generations that an image needs are impossible") }
+        let count = try reader.integer(UInt32.self), pages = try reader.integer(UInt32.self)
+        try reader.skip(4)
+        let limit = UInt32(SCP_ANCESTORS_MAXIMUM)
+        guard count <= limit, pages <= limit, count + pages > 0 else { throw Self.impossible }
+        let numbers = try reader.records(count + pages) { (number: UInt32) in number }
+        (needed, filePages) = (Array(numbers.prefix(Int(count))), Array(numbers.dropFirst(Int(count))))
+        guard Self.ascends(needed), Self.ascends(filePages), needed.allSatisfy({ $0 < generation }),
+            filePages.allSatisfy({ $0 <= generation })
+        else { throw Self.impossible }
+    }
+
+    private static func ascends(_ numbers: [UInt32]) -> Bool {
+        numbers.first != 0 && zip(numbers, numbers.dropFirst()).allSatisfy { $0 < $1 }
+    }
+
+    private static var impossible: WireError {
+        WireError(.malformed, "the generations that an image needs are impossible")
     }
 }
 

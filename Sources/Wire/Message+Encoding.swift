@@ -86,7 +86,9 @@ extension Message {
         case .ancestors(let ancestors):
             out.integer(ancestors.generation)
             out.integer(UInt32(ancestors.needed.count))
-            for number in ancestors.needed { out.integer(number) }
+            out.integer(UInt32(ancestors.filePages.count))
+            out.integer(UInt32(0))
+            for number in ancestors.needed + ancestors.filePages { out.integer(number) }
         case .launch(let launch): try launch.write(to: &out)
         case .launched(let launched):
             out.integer(launched.error)

@@ -117,13 +117,17 @@ public struct StageReport: Equatable, Sendable {
     }
 }
 
-/// The generations that a worker's image needs.
+/// What a worker's image needs beside itself; never nothing.
 public struct Ancestors: Equatable, Sendable {
     public var generation: UInt32
-    /// Ascending, each lower than `generation`; never empty.
+    /// Generations, ascending, each lower than `generation`.
     public var needed: [UInt32]
+    /// Those that have made the file pages in its folder that it leads to, ascending, `generation` at most.
+    public var filePages: [UInt32]
 
-    public init(generation: UInt32, needed: [UInt32]) { (self.generation, self.needed) = (generation, needed) }
+    public init(generation: UInt32, needed: [UInt32], filePages: [UInt32] = []) {
+        (self.generation, self.needed, self.filePages) = (generation, needed, filePages)
+    }
 }
 
 public struct StageGo: Equatable, Sendable {

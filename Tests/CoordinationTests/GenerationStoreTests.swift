@@ -41,12 +41,13 @@ struct GenerationStoreTests {
     }
 
     private func commit(
-        _ generation: UInt32, incarnation: String = "first", unsynced: [String] = [], needs: [UInt32] = []
+        _ generation: UInt32, incarnation: String = "first", unsynced: [String] = [], needs: [UInt32] = [],
+        filePages: [String]? = nil
     ) -> DiskOutcome {
-        GenerationStore.carryOut(
-            .commit(
-                folder: folder, manifest: manifest(generation, needs: needs), incarnation: incarnation,
-                unsynced: unsynced))
+        var manifest = manifest(generation, needs: needs)
+        manifest.filePages = filePages
+        return GenerationStore.carryOut(
+            .commit(folder: folder, manifest: manifest, incarnation: incarnation, unsynced: unsynced))
     }
 
     /// What is in the computation's folder, hidden files left out.
@@ -70,23 +71,28 @@ struct GenerationStoreTests {
         return path
     }
 
-    @Test("What a generation has added of mapped files is linked into the next ones, up to a limit, and stays in them")
+    @Test("What a generation has added of mapped files is linked into the next ones, up to a limit, while they need it")
     func filePages() throws {
-        var names: [[String]] = []
+        var found: [[String]] = []
         for number in UInt32(1)...11 {
             guard case .prepared(_, _, let partial) = prepare() else { throw Missing() }
-            names.append(try Files.list(partial))
+            let links = try Files.list(partial)
+            found.append(links)
             try Files.write(Array("image".utf8), to: partial + "/counter_10.swiftcp")
             try Files.write(Array("added by \(number)".utf8), to: partial + "/file-pages")
-            guard case .committed = commit(number) else { throw Missing() }
+            guard case .committed = commit(number, filePages: links + ["file-pages"]) else { throw Missing() }
             #expect(GenerationStore.carryOut(.prune(folder: folder, newest: number, keep: 1)) == .done)
         }
-        #expect(names[0] == [] && names[1] == ["file-pages-000001"])
-        #expect(names[2] == ["file-pages-000001", "file-pages-000002"])
+        #expect(found[0] == [] && found[1] == ["file-pages-000001"])
+        #expect(found[2] == ["file-pages-000001", "file-pages-000002"])
         // Eight of them and its own: the next one begins anew.
-        #expect(names[8].count == 8 && names[9] == [] && names[10] == ["file-pages-000010"])
+        #expect(found[8].count == 8 && found[9] == [] && found[10] == ["file-pages-000010"])
         let path = folder + "/gen-000011/file-pages-000010"
         #expect(String(decoding: try Files.read(path, limit: 100), as: UTF8.self) == "added by 10")
+        guard case .prepared(_, _, let partial) = prepare() else { throw Missing() }
+        try Files.write(Array("image".utf8), to: partial + "/counter_10.swiftcp")
+        guard case .committed(let last) = commit(12, filePages: ["file-pages-000011"]) else { throw Missing() }
+        #expect(try Files.list(last) == ["counter_10.swiftcp", "file-pages-000011", "manifest.json"])
     }
 
     @Test("A generation appears whole: images, manifest, final name, latest")

@@ -18,13 +18,14 @@ struct IncrementalTests {
             workers.compactMap { rig.takeOrder($0)?.incremental } == [
                 SCP_INCREMENTAL_ASKED | 5, SCP_INCREMENTAL_ASKED | 5,
             ])
-        rig.feed(.message(workers[0], .ancestors(Ancestors(generation: 2, needed: [1]))))
+        rig.feed(.message(workers[0], .ancestors(Ancestors(generation: 2, needed: [1], filePages: [1, 2]))))
         rig.feed(.message(workers[1], .ancestors(Ancestors(generation: 1, needed: [9]))))  // late
         for stage in [Stage.quiesced, .surveyed, .examined, .snapshotted, .written] {
             for worker in workers { rig.report(worker, stage, 2) }
         }
         #expect(rig.reply(command)?.checkpoint?.incremental == true)
         #expect(rig.manifests.last?.incremental == true && rig.manifests.last?.needs == [1])
+        #expect(rig.manifests.last?.filePages == ["file-pages", "file-pages-000001"])
     }
 
     private func begun(_ rig: inout Rig, _ workers: [ConnectionID]) -> [ConnectionID] {

@@ -75,11 +75,21 @@ def after_a_restart_they_are_there_still(folder):
         _, images, added = checkpoint(computation)
         check(images < COUNT * SIZE, f"{images} bytes of images")
         check(added is None or added < SIZE // 4, f"generation {generation} has added {added} bytes of file pages")
+        with open(os.path.join(folder_of(computation), "manifest.json"), encoding="utf-8") as file:
+            told = json.load(file)["file_pages"]
+        there = [name for name in os.listdir(folder_of(computation)) if name.startswith("file-pages")]
+        check_equal(sorted(there), told, "the file pages, and those of the manifest")
+        check("file-pages-000001" in told, f"the first generation's file pages are not in {told}")
         computation.kill9()
     shutil.rmtree(first, ignore_errors=True)
     overwrite(computation)
     computation.restart()
     ends_well(computation)
+
+
+def folder_of(computation):
+    """Of the newest generation."""
+    return os.path.realpath(os.path.join(computation.computation_folder(), "latest"))
 
 
 def ends_well(computation):

@@ -154,6 +154,16 @@ struct HostileInputTests {
         #expect(throws: WireError.self) { try frames.next() }
     }
 
+    @Test("File pages that an image cannot need are refused", arguments: [[0], [10], [2, 2], [3, 2], Array(1...64)])
+    func filePages(numbers: [UInt32]) throws {
+        var frames = FrameBuffer()
+        frames.append(
+            try Message.ancestors(
+                Ancestors(generation: numbers.count > 60 ? 99 : 9, needed: [1], filePages: numbers)
+            ).encoded())
+        #expect(throws: WireError.self) { try frames.next() }
+    }
+
     @Test("Bytes that are no UTF-8 become a text all the same")
     func notUTF8() throws {
         var frame = try Message.hello(

@@ -27,7 +27,7 @@
 
 #include <stdint.h>
 
-#define SCP_PROTOCOL_VERSION 4u
+#define SCP_PROTOCOL_VERSION 5u
 #define SCP_FRAME_MAXIMUM (16u << 20)
 
 struct scp_frame {
@@ -186,10 +186,13 @@ struct scp_assignment {
     uint32_t generation;
     uint32_t count; // as in the survey
 };
-// The generations that the image needs, ascending, each lower than its own. Not sent for an image that stands alone.
+// What the image needs beside itself. Two rows of numbers follow, each ascending: generations, lower than its own; and those,
+// its own at most, that have made the file pages in its folder that it leads to. Not sent for an image that stands alone.
 struct scp_ancestors {
     uint32_t generation;
-    uint32_t count; // 1 .. SCP_ANCESTORS_MAXIMUM
+    uint32_t count; // of generations, up to SCP_ANCESTORS_MAXIMUM
+    uint32_t file_pages; // of the others, likewise
+    uint32_t reserved;
 };
 struct scp_text {
     int32_t error; // errno value

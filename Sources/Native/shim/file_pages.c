@@ -106,6 +106,7 @@ static bool add_source(struct scp_checkpoint *checkpoint, int descriptor, const 
         return false;
     source.file = (struct scp_parent_file){.generation = checkpoint->order->generation,
                                            .grows = true,
+                                           .maker = header.generation,
                                            .metadata_checksum = header.identity,
                                            .device = status.st_dev,
                                            .inode = status.st_ino};

@@ -79,6 +79,7 @@ struct scp_child {
 struct scp_parent_file {
     uint32_t generation;
     bool grows; // file pages: others may add to them
+    uint32_t maker; // of those, the generation that has made them
     uint64_t metadata_checksum; // of scp_ancestor
     uint64_t device, inode, size; // as stat(2) has them
     char name[256];

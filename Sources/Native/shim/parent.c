@@ -146,14 +146,15 @@ bool scp_parent_adopt(struct scp_checkpoint *checkpoint) {
 
 // ---- in the pause ---------------------------------------------------------------------------------------------------------
 
-static void sort_in(struct scp_checkpoint *checkpoint, uint32_t generation) {
-    for (uint32_t i = 0; i < checkpoint->ancestor_count; i++)
-        if (checkpoint->ancestors[i] == generation)
+// Into an ascending row, once.
+static void sort_in(uint32_t *row, uint32_t *count, uint32_t number) {
+    for (uint32_t i = 0; i < *count; i++)
+        if (row[i] == number)
             return;
-    uint32_t at = checkpoint->ancestor_count++;
-    for (; at > 0 && checkpoint->ancestors[at - 1] > generation; at--)
-        checkpoint->ancestors[at] = checkpoint->ancestors[at - 1];
-    checkpoint->ancestors[at] = generation;
+    uint32_t at = (*count)++;
+    for (; at > 0 && row[at - 1] > number; at--)
+        row[at] = row[at - 1];
+    row[at] = number;
 }
 
 int scp_parent_settle(struct scp_checkpoint *checkpoint) {
@@ -170,8 +171,10 @@ int scp_parent_settle(struct scp_checkpoint *checkpoint) {
             continue;
         files[kept++] = files[i - 1];
         place[i] = kept;
-        if (files[kept - 1].generation != checkpoint->order->generation)
-            sort_in(checkpoint, files[kept - 1].generation);
+        if (files[kept - 1].generation == checkpoint->order->generation)
+            sort_in(checkpoint->file_pages, &checkpoint->file_page_count, files[kept - 1].maker);
+        else
+            sort_in(checkpoint->ancestors, &checkpoint->ancestor_count, files[kept - 1].generation);
     }
     place[0] = 0;
     memory->files.count = kept;

@@ -134,6 +134,8 @@ struct scp_checkpoint {
     uint64_t bytes_written, memory_bytes, metadata_checksum;
     uint32_t ancestor_count; // images that this one needs
     uint32_t ancestors[SCP_ANCESTORS_MAXIMUM]; // their generations, ascending
+    uint32_t file_page_count; // files with pages of mapped files, in the generation's folder, that it needs
+    uint32_t file_pages[SCP_ANCESTORS_MAXIMUM]; // the generations that have made them, ascending
     uint32_t snapshot; // enum scp_snapshot_mode: how memory is taken
     char snapshot_why[SCP_REASON_BYTES];
     void *image_private; // image.c's own

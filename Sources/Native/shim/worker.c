@@ -153,16 +153,17 @@ static void report_snapshot(void) {
     scp_link_send(SCP_MESSAGE_SNAPSHOT, &text, sizeof text); // a loss is told by the next report
 }
 
-// Which generations the image needs.
+// What the image needs beside itself.
 static void report_ancestors(void) {
     static struct {
         struct scp_ancestors head;
-        uint32_t generations[SCP_ANCESTORS_MAXIMUM];
+        uint32_t numbers[2 * SCP_ANCESTORS_MAXIMUM];
     } message;
-    message.head = (struct scp_ancestors){order.generation, checkpoint.ancestor_count};
-    memcpy(message.generations, checkpoint.ancestors, sizeof message.generations);
-    scp_link_send(SCP_MESSAGE_ANCESTORS, &message,
-                  sizeof message.head + checkpoint.ancestor_count * sizeof *message.generations);
+    uint32_t count = checkpoint.ancestor_count, pages = checkpoint.file_page_count;
+    message.head = (struct scp_ancestors){.generation = order.generation, .count = count, .file_pages = pages};
+    memcpy(message.numbers, checkpoint.ancestors, count * sizeof *message.numbers);
+    memcpy(message.numbers + count, checkpoint.file_pages, pages * sizeof *message.numbers);
+    scp_link_send(SCP_MESSAGE_ANCESTORS, &message, sizeof message.head + (count + pages) * sizeof *message.numbers);
 }
 
 static int reach(enum scp_stage stage) {
@@ -278,7 +279,7 @@ static int pause_and_take(void) {
         result = scp_image_seal(&checkpoint);
     if (result == 0 && checkpoint.snapshot_why[0])
         report_snapshot();
-    if (result == 0 && checkpoint.ancestor_count > 0)
+    if (result == 0 && checkpoint.ancestor_count + checkpoint.file_page_count > 0)
         report_ancestors();
     return result == 0 ? reach_with_others(SCP_STAGE_SNAPSHOTTED) : result;
 }
