@@ -1,3 +1,4 @@
+import Formats
 import Glibc
 import SystemCalls
 import Wire
@@ -137,8 +138,8 @@ extension Coordinator {
         guard [.quiesced, .snapshotted, .written].contains(stage) else { return failLate(id, stage) }
         let deadline = stageDeadline(stage)
         computations[id]?.checkpoint?.deadline = deadline
-        let paths = checkpoint.members.values.map { checkpoint.partial + "/" + $0.image }.sorted()
-        beginDisk(.measure(paths), for: id)
+        let names = checkpoint.members.values.map(\.image).sorted() + [CheckpointNames.filePages]
+        beginDisk(.measure(names.map { checkpoint.partial + "/" + $0 }), for: id)
     }
 
     mutating func measured(_ id: String, _ bytes: UInt64) {

@@ -58,9 +58,9 @@ class Keyboard:
         self.wait(lambda: os.path.exists(f"step-{number}"), f"step {number}")
 
     def in_front(self):
-        """Name and state of the leader of the foreground group, \"\" when it has just ended."""
+        """The name of the leader of the foreground group, \"\" when it has just ended."""
         try:
-            return " ".join(content(f"/proc/{os.tcgetpgrp(self.master)}/stat").split()[1:3])
+            return content(f"/proc/{os.tcgetpgrp(self.master)}/comm")
         except OSError:
             return ""
 
@@ -125,10 +125,10 @@ def bash(words):
         if number % 10 == 5:
             keyboard.type(f": > step-sleeps-{number}; sleep 100000\r")
             keyboard.step(f"sleeps-{number}")
-            # Before the end of its exec, when it has its new name already, a child of bash takes no notice of Ctrl+C.
-            keyboard.wait(lambda: keyboard.in_front() == "(sleep) S", "job in front")
+            # Before its exec a child of bash takes no notice of Ctrl+C.
+            keyboard.wait(lambda: keyboard.in_front() == "sleep\n", "job in front")
             keyboard.type("\x03")
-            keyboard.wait(lambda: keyboard.in_front().startswith("(bash)"), "shell in front")
+            keyboard.wait(lambda: keyboard.in_front() == "bash\n", "shell in front")
         keyboard.type(COUNT.format(number))
         keyboard.step(number)
     keyboard.type('jobs -r > jobs.txt; kill %1; wait %1; echo "$x $?" > x.txt; exit 7\r')
