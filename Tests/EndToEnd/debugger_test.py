@@ -1,6 +1,7 @@
 """gdb, readelf and eu-readelf on images as they are; and swiftcp_image on real images."""
 
 import dataclasses
+import glob
 import json
 import os
 import re
@@ -69,13 +70,14 @@ def printed(words, expression):
 
 
 class Target:
-    """The program of debugger_target.c, running under SwiftCP."""
+    """The program of debugger_target.c, running under SwiftCP; `beside`: with another process, so that libraries stand
+    in the file pages of the generation."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, beside=False):
         self.binary = os.path.join(folder, "target")
         compile_c(os.path.join(HERE, "debugger_target.c"), self.binary, ["-fno-optimize-sibling-calls"])
         self.computation = Computation(folder)
-        self.computation.launch([self.binary])
+        self.computation.launch(["/bin/bash", "-c", 'sleep 1000 & exec "$0"', self.binary] if beside else [self.binary])
         self.computation.expect("ready")
 
     def live(self):
@@ -83,8 +85,8 @@ class Target:
 
     def image(self):
         """Checkpoints, and returns what gdb needs to open the image."""
-        self.computation.checkpoint()
-        return [self.binary, self.computation.image()]
+        folder = self.computation.checkpoint()["path"]
+        return [self.binary, *glob.glob(os.path.join(folder, "target_*.swiftcp"))]
 
 
 def image_tool(*words, status=0):
@@ -144,6 +146,13 @@ def check_backtraces(target):
 @suite.case(limit=120)
 def backtraces_are_those_of_the_live_process(folder):
     check_backtraces(Target(folder))
+
+
+@suite.case(limit=120)
+def backtraces_of_one_of_several_processes_are_right_too(folder):
+    target = Target(folder, beside=True)
+    check_backtraces(target)
+    check(os.path.exists(os.path.join(os.path.dirname(target.image()[1]), "file-pages-000001")), "no file pages are there")
 
 
 @suite.case(limit=180)
