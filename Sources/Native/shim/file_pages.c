@@ -249,16 +249,29 @@ static bool is_same(const struct scp_file_piece *one, const struct scp_file_piec
            one->file_ctime == other->file_ctime;
 }
 
+static const struct scp_file_piece *found_at(struct scp_file_pages *pages, size_t at) {
+    pages->next = at + 1;
+    return scp_vector_at(&pages->pieces, at);
+}
+
 // Processes map much the same in much the same order: the next one is mostly the one behind the last.
 static const struct scp_file_piece *look_up(struct scp_file_pages *pages, const struct scp_file_piece *wanted) {
     for (size_t i = 0; i < pages->pieces.count; i++) {
         size_t at = (pages->next + i) % pages->pieces.count;
-        const struct scp_file_piece *piece = scp_vector_at(&pages->pieces, at);
-        if (is_same(piece, wanted)) {
-            pages->next = at + 1;
-            return piece;
-        }
+        if (is_same(scp_vector_at(&pages->pieces, at), wanted))
+            return found_at(pages, at);
     }
+    return NULL;
+}
+
+// Among what others have added meanwhile.
+static const struct scp_file_piece *look_up_new(struct scp_memory *memory, const struct scp_file_piece *wanted) {
+    struct scp_file_pages *pages = &memory->file_pages;
+    size_t known = pages->pieces.count;
+    read_new(memory);
+    for (size_t at = known; at < pages->pieces.count; at++)
+        if (is_same(scp_vector_at(&pages->pieces, at), wanted))
+            return found_at(pages, at);
     return NULL;
 }
 
@@ -326,16 +339,14 @@ static const struct scp_file_piece *add_piece(struct scp_checkpoint *checkpoint,
         pages->useless = true;
         return NULL;
     }
-    read_new(memory);
-    const struct scp_file_piece *found = look_up(pages, wanted);
+    const struct scp_file_piece *found = look_up_new(memory, wanted);
     if (found != NULL)
         return found;
     if (!lock(pages)) {
         pages->useless = true;
         return NULL;
     }
-    read_new(memory);
-    found = look_up(pages, wanted);
+    found = look_up_new(memory, wanted);
     if (found == NULL && read_piece(checkpoint, region, wanted))
         found = write_piece(checkpoint, wanted);
     unlock(pages);
