@@ -4,6 +4,9 @@ import glob
 import json
 import os
 import shutil
+import signal
+import subprocess
+import time
 
 from harness.build import WORKLOADS, tool
 from harness.case import Suite
@@ -139,6 +142,37 @@ def later_generations_lead_to_them(folder):
     overwrite(computation)
     computation.restart()
     ends_well(computation)
+
+
+def begun(computation):
+    """A checkpoint that nobody waits for."""
+    words = [tool("command"), "--coordinator", computation.address, "--checkpoint", "--no-wait"]
+    subprocess.run(words, env=computation.environment, check=False, capture_output=True, timeout=60)
+
+
+def given_up(folder, seconds):
+    """When the coordinator dies in the middle of a generation, the next one leads to nothing that has gone with that."""
+    computation = launched(folder, ["--incremental", "--io-limit", "20"])
+    for _ in range(3):
+        begun(computation)
+        time.sleep(seconds)  # different moments of the checkpoint
+        os.kill(computation.status()["coordinator"]["pid"], signal.SIGKILL)
+        computation.coordinator_gone()
+        subprocess.run([tool("coordinator"), "--coordinator", computation.address, "--daemon", "--exit-on-last"],
+                       env=computation.environment, check=True, timeout=60)
+        computation.restored()
+        wait_for(lambda: len(computation.known_pids()) == COUNT, 30, "all processes in the status")
+        generation, _, _ = checkpoint(computation)
+        done = run([tool("image"), "verify", generation], folder)
+        check_equal(done.returncode, 0, f"the status of verify ({done.stdout[-500:]}{done.stderr})")
+    computation.kill9()
+    overwrite(computation)
+    computation.restart()
+    ends_well(computation)
+
+
+for moment in (0, 0.2, 1):
+    suite.add(f"a_generation_that_is_given_up.{moment}", lambda folder, moment=moment: given_up(folder, moment), limit=120)
 
 
 def changed_in_secret(folder, option):
