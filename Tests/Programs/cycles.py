@@ -22,7 +22,8 @@ def words_of(program, bin_folder, work):
 
 
 def environment_of(program, scale):
-    return {**dict(program.environment), "SCALE": str(scale), "PYTHONDONTWRITEBYTECODE": "1"}
+    # A line of a Python program is written at once, even where the surroundings ask for it piece by piece.
+    return {**dict(program.environment), "SCALE": str(scale), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": ""}
 
 
 def result_of(output):

@@ -9,7 +9,7 @@ import subprocess
 from . import build
 from .errors import Failed, check_equal
 from .output import Output
-from .processes import children, descendants, reap_orphans, send, state_of
+from .processes import children, descendants, reap_orphans, send, state_of, stop_threads
 from .waiting import TimedOut, wait_for
 
 LIMIT = 30
@@ -175,12 +175,10 @@ class Computation:
 
     def all_stopped(self, root, everybody):
         """Stops them all. One that has been sent SIGSTOP has other threads that run on until the one that takes it is run; one
-        that waits in vfork ("D") stops when its child has executed a program, and its child has been stopped."""
+        that waits in vfork ("D") stops when its child has executed a program, and its child has been stopped: its other
+        threads must stop all the same, or they see the child's end."""
         everybody.update(descendants(root))
-        running = [pid for pid in everybody if state_of(pid) not in ("T", "t", "Z", "X", "D", None)]
-        for pid in running:
-            send(pid, signal.SIGSTOP)
-        return not running
+        return all([stop_threads(pid) for pid in everybody])
 
     def reaped(self, pid):
         reap_orphans({self.process.pid} if self.process.returncode is None else set())

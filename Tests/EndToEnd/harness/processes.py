@@ -63,6 +63,19 @@ def state_of(pid):
         return None
 
 
+def stop_threads(pid):
+    """Stops a process by those of its threads that can take a signal: the kernel may give one for the process to a thread
+    that waits in vfork, where it does nothing. Returns whether all have stopped, or wait so."""
+    try:
+        tids = [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    running = [tid for tid in tids if state_of(f"{pid}/task/{tid}") not in ("T", "t", "Z", "X", "D", None)]
+    for tid in running:
+        _libc.tgkill(pid, tid, int(signal.SIGSTOP))
+    return not running
+
+
 def reap_orphans(own):
     """Reaps ended children of this process but those whose pid is in `own` (their Popen object does it)."""
     for pid in children(os.getpid()):
