@@ -33,6 +33,16 @@ struct crestart_address crestart_address_of(const struct crestart_tables *tables
     return address;
 }
 
+in_port_t *crestart_port_of(struct crestart_address *address) {
+    return address->bytes.ss_family == AF_INET ? &((struct sockaddr_in *)&address->bytes)->sin_port
+                                               : &((struct sockaddr_in6 *)&address->bytes)->sin6_port;
+}
+
+unsigned crestart_port(const struct crestart_address *address) {
+    struct crestart_address copy = *address;
+    return ntohs(*crestart_port_of(&copy));
+}
+
 bool crestart_is_bound(const struct crestart_address *address) {
     if (address->length < sizeof(sa_family_t))
         return false;
@@ -40,9 +50,8 @@ bool crestart_is_bound(const struct crestart_address *address) {
     case AF_UNIX:
         return address->length > offsetof(struct sockaddr_un, sun_path);
     case AF_INET:
-        return ((const struct sockaddr_in *)&address->bytes)->sin_port != 0;
     case AF_INET6:
-        return ((const struct sockaddr_in6 *)&address->bytes)->sin6_port != 0;
+        return crestart_port(address) != 0;
     }
     return false;
 }
@@ -132,7 +141,7 @@ static void leave_directory(int back) {
     close(back);
 }
 
-size_t crestart_unix_name(const struct crestart_address *address, char text[CRESTART_UNIX_NAME]) {
+void crestart_unix_name(const struct crestart_address *address, char text[CRESTART_UNIX_NAME]) {
     const struct sockaddr_un *name = (const struct sockaddr_un *)&address->bytes;
     size_t length = 0;
     memset(text, 0, CRESTART_UNIX_NAME);
@@ -141,7 +150,6 @@ size_t crestart_unix_name(const struct crestart_address *address, char text[CRES
     if (length > sizeof name->sun_path)
         length = sizeof name->sun_path;
     memcpy(text, name->sun_path, length);
-    return length;
 }
 
 // A socket file outlives its program. It is in nobody's use when connecting to it is refused.

@@ -13,11 +13,6 @@ struct port_user {
     unsigned long inode;
 };
 
-static unsigned port_of(const struct crestart_address *address) {
-    return ntohs(address->bytes.ss_family == AF_INET ? ((const struct sockaddr_in *)&address->bytes)->sin_port
-                                                     : ((const struct sockaddr_in6 *)&address->bytes)->sin6_port);
-}
-
 // Calls visit for every socket at the port in the tables of that protocol ("tcp", "udp"), IPv4 and IPv6.
 static void visit_port(const char *protocol, unsigned wanted, void (*visit)(const struct port_user *, void *),
                        void *context) {
@@ -51,7 +46,7 @@ static void see_lingering(const struct port_user *user, void *context) {
 
 bool crestart_port_lingers(const struct crestart_address *address) {
     struct lingering seen = {false, false};
-    visit_port("tcp", port_of(address), see_lingering, &seen);
+    visit_port("tcp", crestart_port(address), see_lingering, &seen);
     return seen.lingers && !seen.taken;
 }
 
@@ -131,7 +126,7 @@ static void print_address(const struct crestart_address *address, char *text, si
     const void *bytes = name->ss_family == AF_INET ? (const void *)&((const struct sockaddr_in *)name)->sin_addr
                                                    : (const void *)&((const struct sockaddr_in6 *)name)->sin6_addr;
     inet_ntop(name->ss_family, bytes, host, sizeof host);
-    snprintf(text, size, name->ss_family == AF_INET ? "%s:%u" : "[%s]:%u", host, port_of(address));
+    snprintf(text, size, name->ss_family == AF_INET ? "%s:%u" : "[%s]:%u", host, crestart_port(address));
 }
 
 void crestart_describe_address(const struct crestart_address *address, int type, struct crestart_address_text *text) {
@@ -140,7 +135,7 @@ void crestart_describe_address(const struct crestart_address *address, int type,
     if (address->bytes.ss_family == AF_UNIX)
         inode = unix_inode(address);
     else
-        visit_port(type == SOCK_DGRAM ? "udp" : "tcp", port_of(address), see_inode, &inode);
+        visit_port(type == SOCK_DGRAM ? "udp" : "tcp", crestart_port(address), see_inode, &inode);
     if (inode != 0 && name_process(inode, text->holder, sizeof text->holder))
         return;
     snprintf(text->holder, sizeof text->holder,

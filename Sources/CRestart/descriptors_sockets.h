@@ -2,6 +2,7 @@
 #ifndef CRESTART_DESCRIPTORS_SOCKETS_H
 #define CRESTART_DESCRIPTORS_SOCKETS_H
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -15,9 +16,12 @@ struct crestart_address {
 struct crestart_address crestart_address_of(const struct crestart_tables *tables, uint32_t object, const char *word);
 // True when the socket is bound to something: a Unix name, or an Internet port.
 bool crestart_is_bound(const struct crestart_address *address);
-// The Unix name with its NUL; text[0] is NUL when there is none, or an abstract one. Returns the length of the name in bytes.
+// Of an Internet address: where its port is, in network order; and the port as a number.
+in_port_t *crestart_port_of(struct crestart_address *address);
+unsigned crestart_port(const struct crestart_address *address);
+// The Unix name with its NUL; text[0] is NUL when there is none, or an abstract one.
 #define CRESTART_UNIX_NAME (sizeof((struct sockaddr_un *)0)->sun_path + 1)
-size_t crestart_unix_name(const struct crestart_address *address, char text[CRESTART_UNIX_NAME]);
+void crestart_unix_name(const struct crestart_address *address, char text[CRESTART_UNIX_NAME]);
 
 enum crestart_option_pass { CRESTART_BEFORE_BIND, CRESTART_HINDERING };
 // Sets the recorded options of that pass; what cannot be set is warned of.

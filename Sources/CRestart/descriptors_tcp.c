@@ -24,16 +24,11 @@ static void pause_ms(long ms) {
     nanosleep(&moment, NULL);
 }
 
-static in_port_t *port_of(struct crestart_address *address) {
-    return address->bytes.ss_family == AF_INET ? &((struct sockaddr_in *)&address->bytes)->sin_port
-                                               : &((struct sockaddr_in6 *)&address->bytes)->sin6_port;
-}
-
 // A port of the ephemeral range that another socket uses can still be had for this one connection.
 static int bind_late(int descriptor, const struct crestart_address *name) {
     struct crestart_address any = *name;
-    unsigned port = ntohs(*port_of(&any));
-    *port_of(&any) = 0;
+    unsigned port = crestart_port(name);
+    *crestart_port_of(&any) = 0;
     set(descriptor, IPPROTO_IP, LOCAL_PORT_RANGE, (int)(port << 16 | port));
     set(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
     return bind(descriptor, (struct sockaddr *)&any.bytes, any.length) == 0 ? 0 : -errno;
@@ -47,10 +42,10 @@ static int bind_client(int descriptor, const struct crestart_address *name) {
 }
 
 static int same_name(int descriptor, const struct crestart_address *wanted) {
-    struct crestart_address found = {.length = sizeof found.bytes}, want = *wanted;
+    struct crestart_address found = {.length = sizeof found.bytes};
     if (getsockname(descriptor, (struct sockaddr *)&found.bytes, &found.length) != 0)
         return 0;
-    return *port_of(&found) == *port_of(&want);
+    return crestart_port(&found) == crestart_port(wanted);
 }
 
 static int open_listener(const struct scp_object *entry, const struct crestart_address *name) {

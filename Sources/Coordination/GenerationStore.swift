@@ -99,14 +99,12 @@ public enum GenerationStore {
     /// The new generation has what the newest one has of the pages of mapped files. A file system that knows no second names
     /// does without.
     private static func linkFilePages(_ folder: String, _ partial: String) {
-        let numbers = ((try? Files.list(folder)) ?? []).compactMap(CheckpointNames.generationNumber)
-        guard let newest = numbers.filter({ Files.exists(manifestPath(folder, $0)) }).max() else { return }
-        let from = folder + "/" + CheckpointNames.generation(newest)
-        let names = ((try? Files.list(from)) ?? []).filter(CheckpointNames.isFilePages)
+        guard let newest = (try? ComputationFolder(path: folder).newestComplete()) ?? nil else { return }
+        let names = ((try? Files.list(newest.path)) ?? []).filter(CheckpointNames.isFilePages)
         guard names.count <= earlierFilePages else { return }
         for name in names {
-            let number = CheckpointNames.earlierFilePagesNumber(name) ?? newest
-            try? Files.hardLink(from + "/" + name, to: partial + "/" + CheckpointNames.earlierFilePages(number))
+            let number = CheckpointNames.earlierFilePagesNumber(name) ?? newest.number
+            try? Files.hardLink(newest.path + "/" + name, to: partial + "/" + CheckpointNames.earlierFilePages(number))
         }
     }
 

@@ -126,7 +126,7 @@ extension Image {
     /// What it needs of them is there.
     func checkInherited() throws(ImageError) {
         for (index, block) in blocks.enumerated() where block.file != 0 {
-            let file = ancestors[Int(block.file) - 1]
+            let file = holder(of: block)
             guard file.holds(block.offset..<block.offset + block.stored_length) else {
                 throw damaged("\(name(.block(index))) is beyond the end of \(file.path)")
             }

@@ -306,7 +306,7 @@ struct MemoryPlan {
         var content: UInt64 = 0
         for block in context.file.blocks[blocks] {
             // A mapping of file pages would not be known again as memory restored lazily.
-            guard block.file == 0 || !context.file.ancestors[Int(block.file) - 1].isFilePages else { return nil }
+            guard !context.file.holder(of: block).isFilePages else { return nil }
             content += block.length
             if let last = stretches.last, last.address + last.length == block.address,
                 last.offset + last.length == block.offset, UInt32(last.file) == block.file

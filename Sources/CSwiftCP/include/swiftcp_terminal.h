@@ -89,6 +89,15 @@ static inline int scp_terminal_events(int terminal, int events, int limit_ms) {
     return scp_call(SYS_ppoll, &entry, 1, &limit, 0, 8) > 0 ? entry.revents : 0;
 }
 
+// A moment, for what the kernel's own thread does in its time. False when so many of them have gone by that it never will.
+static inline bool scp_terminal_moment(int *waited) {
+    struct timespec moment = {0, 200000};
+    if ((*waited)++ > 5 * SCP_TERMINAL_LIMIT_MS)
+        return false;
+    scp_call(SYS_nanosleep, &moment, 0);
+    return true;
+}
+
 // Bytes of one write: how much a terminal takes depends on it. Measured on 6.18, bytes until it is full: 13,824 or 15,360 in
 // pieces of 2 KiB and more (as a program that writes much at once fills it), 20,480 up to 512, 22,048 and more of 1,000.
 #define SCP_TERMINAL_PIECE 1000u
@@ -100,7 +109,6 @@ static inline int scp_terminal_write(int terminal, const void *bytes, size_t len
     size_t most = SCP_TERMINAL_PIECE;
     int waited = 0;
     for (size_t done = 0; done < length;) {
-        struct timespec moment = {0, 200000};
         size_t wanted = length - done < most ? length - done : most;
         long put = scp_call(SYS_write, terminal, (const char *)bytes + done, wanted);
         if (put > 0) {
@@ -110,10 +118,9 @@ static inline int scp_terminal_write(int terminal, const void *bytes, size_t len
         } else if (put < 0 && put != -EAGAIN && put != -EINTR)
             return (int)put;
         else if (put != -EINTR) {
-            if (waited++ > 5 * SCP_TERMINAL_LIMIT_MS)
+            if (!scp_terminal_moment(&waited))
                 return -ETIMEDOUT;
             most = most > 1 ? most / 2 : SCP_TERMINAL_PIECE;
-            scp_call(SYS_nanosleep, &moment, 0);
         }
     }
     return 0;
@@ -149,12 +156,10 @@ static inline bool scp_terminal_choose(const struct scp_terminal_head *head, con
 // the output, seen to have worked, says that all before it has been. Then it is let go.
 static inline int scp_terminal_await_lines(int master, int slave, const struct scp_terminal_marks *marks) {
     int result = scp_terminal_write(master, &marks->stop, 1);
-    for (int waited = 0; result == 0 && scp_terminal_events(slave, POLLOUT, 0) & POLLOUT; waited++) {
-        struct timespec moment = {0, 200000};
-        if (waited > 5 * SCP_TERMINAL_LIMIT_MS)
+    int waited = 0;
+    while (result == 0 && scp_terminal_events(slave, POLLOUT, 0) & POLLOUT)
+        if (!scp_terminal_moment(&waited))
             return -ETIMEDOUT;
-        scp_call(SYS_nanosleep, &moment, 0);
-    }
     if (result == 0)
         result = scp_terminal_write(master, &marks->start, 1);
     if (result == 0 && !(scp_terminal_events(slave, POLLOUT, SCP_TERMINAL_LIMIT_MS) & POLLOUT))
@@ -221,13 +226,14 @@ static inline int scp_terminal_put_raw(int master, int slave, const struct scp_t
         *piece = scp_terminal_next(*piece);
     }
     wanted = wanted < SCP_TERMINAL_ROOM ? wanted : SCP_TERMINAL_ROOM;
-    for (int waited = 0; result == 0 && waited < 5 * SCP_TERMINAL_LIMIT_MS; waited++) {
-        struct timespec moment = {0, 200000};
+    int waited = 0;
+    while (result == 0) {
         if ((result = (int)scp_call(SYS_ioctl, slave, FIONREAD, &there)) != 0 || (uint32_t)there >= wanted)
             return result;
-        scp_call(SYS_nanosleep, &moment, 0);
+        if (!scp_terminal_moment(&waited))
+            return -ETIMEDOUT;
     }
-    return result == 0 ? -ETIMEDOUT : result;
+    return result;
 }
 
 // ---- the whole ---------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ static int fill_entry(const struct scp_descriptor_work *work, struct scp_entry *
     entry->rdev = status.st_rdev;
     entry->links = status.st_nlink;
     entry->size = (uint64_t)status.st_size;
-    entry->mtime = (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec;
+    entry->mtime = scp_ns_of(status.st_mtim);
     return entry->in_flight ? 0 : scp_message_queue_return(work, entry, (int)descriptor);
 }
 

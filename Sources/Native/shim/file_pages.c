@@ -51,15 +51,8 @@ static bool read_all(int descriptor, void *out, size_t length, uint64_t offset) 
 
 static bool write_all(struct scp_checkpoint *checkpoint, const void *bytes, size_t length, uint64_t offset) {
     const struct scp_memory *memory = checkpoint->image_private;
-    for (size_t done = 0; done < length;) {
-        long put = scp_call(SYS_pwrite64, memory->file_pages.descriptor, (const char *)bytes + done, length - done,
-                            offset + done);
-        if (put == -EINTR)
-            continue;
-        if (put <= 0)
-            return false;
-        done += (size_t)put;
-    }
+    if (scp_write_all(memory->file_pages.descriptor, bytes, length, offset) < 0)
+        return false;
     checkpoint->bytes_written += length;
     return true;
 }
@@ -277,16 +270,12 @@ static const struct scp_file_piece *look_up_new(struct scp_memory *memory, const
 
 // ---- a piece is added --------------------------------------------------------------------------------------------------------
 
-static uint64_t ns_of(struct timespec moment) {
-    return (uint64_t)moment.tv_sec * 1000000000u + (uint64_t)moment.tv_nsec;
-}
-
 // Still the file that was mapped, and as it was when the regions were looked at.
 static bool is_unchanged(int file, const struct scp_file_piece *piece) {
     struct stat status;
     return scp_call(SYS_fstat, file, &status) == 0 && (uint64_t)status.st_size == piece->file_size &&
-           ns_of(status.st_mtim) == piece->file_mtime &&
-           ns_of(status.st_ctim) << SCP_VM_ORIGIN_SHIFT >> SCP_VM_ORIGIN_SHIFT == piece->file_ctime;
+           scp_ns_of(status.st_mtim) == piece->file_mtime &&
+           scp_ns_of(status.st_ctim) << SCP_VM_ORIGIN_SHIFT >> SCP_VM_ORIGIN_SHIFT == piece->file_ctime;
 }
 
 // The piece from its file; what is past its end is zero. False also where all of it is zero: that is not worth storing.

@@ -144,7 +144,7 @@ int scp_image_open(struct scp_checkpoint *checkpoint) {
 static uint64_t clock_ns(int clock) {
     struct timespec now = {0, 0};
     scp_call(SYS_clock_gettime, clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return scp_ns_of(now);
 }
 
 int scp_image_write_memory(struct scp_checkpoint *checkpoint) {

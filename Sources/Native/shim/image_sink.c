@@ -94,6 +94,18 @@ int scp_image_write(struct scp_checkpoint *checkpoint, const void *bytes, size_t
     return result < 0 ? scp_image_fail(checkpoint, result, "write") : 0;
 }
 
+int scp_write_all(int descriptor, const void *bytes, size_t length, uint64_t offset) {
+    for (size_t done = 0; done < length;) {
+        long put = scp_call(SYS_pwrite64, descriptor, (const char *)bytes + done, length - done, offset + done);
+        if (put == -EINTR)
+            continue;
+        if (put <= 0)
+            return put < 0 ? (int)put : -EIO;
+        done += (size_t)put;
+    }
+    return 0;
+}
+
 // ---- batches -------------------------------------------------------------------------------------------------------------
 //
 //   sink   |  filling ...    |  writing         |           a round, with a writer: they change places

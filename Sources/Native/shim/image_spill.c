@@ -58,14 +58,9 @@ int scp_spill_offer(struct scp_checkpoint *checkpoint, struct scp_batch *batch) 
 
 int scp_spill_write(struct scp_checkpoint *checkpoint, const struct scp_batch *batch) {
     struct scp_spill *spill = spill_of(checkpoint);
-    for (size_t done = 0; done < batch->used;) {
-        long put = scp_call(SYS_pwrite64, spill->file, batch->bytes + done, batch->used - done, spill->length + done);
-        if (put == -EINTR)
-            continue;
-        if (put <= 0)
-            return put < 0 ? (int)put : -EIO;
-        done += (size_t)put;
-    }
+    int result = scp_write_all(spill->file, batch->bytes, batch->used, spill->length);
+    if (result < 0)
+        return result;
     spill->length += batch->used;
     checkpoint->bytes_written += batch->used;
     scp_sink_keep_limit(checkpoint, batch->used);

@@ -355,6 +355,8 @@ void scp_sink_limit(struct scp_checkpoint *checkpoint, bool limited);
 // Writes bytes at offset; a failure names the image and what to do.
 int scp_image_write(struct scp_checkpoint *checkpoint, const void *bytes, size_t length, uint64_t offset);
 int scp_image_fail(struct scp_checkpoint *checkpoint, int error, const char *what);
+// Writes all of it to any file, at offset: 0 or -errno. Without the checkpoint's books.
+int scp_write_all(int descriptor, const void *bytes, size_t length, uint64_t offset);
 void scp_sink_keep_limit(const struct scp_checkpoint *checkpoint, size_t length); // so many bytes were written
 // The same without a word: 0 or -errno.
 int scp_image_put(struct scp_checkpoint *checkpoint, const void *bytes, size_t length, uint64_t offset);

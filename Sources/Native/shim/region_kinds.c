@@ -68,8 +68,8 @@ static void identify(struct scp_checkpoint *checkpoint, const struct scp_line *l
     out->device = status.st_dev;
     out->mode = status.st_mode;
     out->size = (uint64_t)status.st_size;
-    out->mtime = (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec;
-    out->ctime = (uint64_t)status.st_ctim.tv_sec * 1000000000u + (uint64_t)status.st_ctim.tv_nsec;
+    out->mtime = scp_ns_of(status.st_mtim);
+    out->ctime = scp_ns_of(status.st_ctim);
 }
 
 static const struct scp_file_identity *identity_of(struct scp_checkpoint *checkpoint, const struct scp_line *line) {

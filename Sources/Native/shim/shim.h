@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stdatomic.h>
 #include <signal.h>
+#include <time.h>
 #include <sys/ucontext.h>
 
 #include "swiftcp_format.h"
@@ -270,6 +271,9 @@ extern uint64_t scp_checkpoint_fs_base; // its stand-in TLS block
 uint32_t scp_checkpoint_tid(void);
 
 int64_t scp_now(void); // CLOCK_MONOTONIC, ns, by system call
+static inline uint64_t scp_ns_of(struct timespec time) {
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
 
 // ---- pace.c, state_schedule.c --------------------------------------------------------------------------------------------
 struct scp_schedule { // struct sched_attr, first version
