@@ -4,14 +4,13 @@ import glob
 import json
 import os
 import shutil
-import signal
-import subprocess
 import time
 
 from harness.build import WORKLOADS, tool
 from harness.case import Suite
 from harness.computation import Computation, restart_options
 from harness.errors import check, check_equal
+from harness.imagefile import flip_bits
 from harness.waiting import wait_for
 from errors_test import run
 from workloads_test import compile_workload
@@ -144,23 +143,13 @@ def later_generations_lead_to_them(folder):
     ends_well(computation)
 
 
-def begun(computation):
-    """A checkpoint that nobody waits for."""
-    words = [tool("command"), "--coordinator", computation.address, "--checkpoint", "--no-wait"]
-    subprocess.run(words, env=computation.environment, check=False, capture_output=True, timeout=60)
-
-
 def given_up(folder, seconds):
     """When the coordinator dies in the middle of a generation, the next one leads to nothing that has gone with that."""
     computation = launched(folder, ["--incremental", "--io-limit", "20"])
     for _ in range(3):
-        begun(computation)
+        computation.command("--checkpoint", "--no-wait")
         time.sleep(seconds)  # different moments of the checkpoint
-        os.kill(computation.status()["coordinator"]["pid"], signal.SIGKILL)
-        computation.coordinator_gone()
-        subprocess.run([tool("coordinator"), "--coordinator", computation.address, "--daemon", "--exit-on-last"],
-                       env=computation.environment, check=True, timeout=60)
-        computation.restored()
+        computation.replace_coordinator()
         wait_for(lambda: len(computation.known_pids()) == COUNT, 30, "all processes in the status")
         generation, _, _ = checkpoint(computation)
         done = run([tool("image"), "verify", generation], folder)
@@ -243,16 +232,6 @@ for name in ("file", "refault", "mix"):
     suite.add(f"storm.{name}", lambda folder, name=name: storm(folder, name), limit=120)
 
 
-def change(path, places):
-    """One bit of the bytes at these places."""
-    with open(path, "r+b") as file:
-        content = bytearray(file.read())
-        for place in places:
-            content[place] ^= 1
-        file.seek(0)
-        file.write(content)
-
-
 def refused(computation, generation, *words):
     for command in ([tool("restart"), generation], [tool("image"), "verify", generation]):
         done = run(command, computation.work)
@@ -272,13 +251,13 @@ def missing_or_wrong_or_damaged_ones_are_refused(folder):
     os.unlink(shared)
     refused(computation, generation, "file-pages: no such file", "keep the files of a generation together")
     shutil.copy(kept, shared)
-    change(shared, [16])  # scp_file_pages_header.identity
+    flip_bits(shared, [16])  # scp_file_pages_header.identity
     refused(computation, generation, "file-pages: not the file that", "another has taken its place")
     shutil.copy(kept, shared)
     os.truncate(shared, os.path.getsize(kept) // 2)
     refused(computation, generation, "beyond the end of", "file-pages")
     shutil.copy(kept, shared)
-    change(shared, range(8192 + 100, os.path.getsize(kept), 4096))
+    flip_bits(shared, range(8192 + 100, os.path.getsize(kept), 4096))
     refused(computation, generation, "checksum", "wrong")
     shutil.copy(kept, shared)
     computation.restart(image=generation)

@@ -4,7 +4,6 @@ import glob
 import json
 import os
 import shutil
-import signal
 import subprocess
 
 from harness.build import WORKLOADS, tool
@@ -238,13 +237,8 @@ def when_the_coordinator_dies_nothing_is_missing(folder):
     taken(computation, False)
     for _ in range(3):
         order(computation, "write 600")
-        words = [tool("command"), "--coordinator", computation.address, "--checkpoint", "--no-wait"]
-        subprocess.run(words, env=computation.environment, check=False, capture_output=True, timeout=60)
-        os.kill(computation.status()["coordinator"]["pid"], signal.SIGKILL)
-        computation.coordinator_gone()
-        subprocess.run([tool("coordinator"), "--coordinator", computation.address, "--daemon", "--exit-on-last"],
-                       env=computation.environment, check=True, timeout=60)
-        computation.restored()
+        computation.command("--checkpoint", "--no-wait")
+        computation.replace_coordinator()
         order(computation, "write 20")
         computation.checkpoint()
     again(computation)

@@ -12,6 +12,7 @@ from harness.case import Suite
 from harness.computation import Computation
 from harness.errors import Skipped, check, check_equal
 from harness.waiting import wait_for
+from descriptors_test import refused
 
 suite = Suite("servers")
 PROGRAMS = os.path.join(os.path.dirname(build.HERE), "Programs")
@@ -92,20 +93,14 @@ def an_address_that_another_program_has_is_told_with_that_program(folder):
     computation.kill9()
     own = f"process {os.getpid()} ("
     with socket.create_server(("127.0.0.1", port)):
-        check_refused(computation, f"127.0.0.1:{port} again, {own}")
+        refused(computation, f"127.0.0.1:{port} again, {own}")
     with socket.socket(socket.AF_UNIX) as taken:
         taken.bind(abstract.replace("@", "\0"))
-        check_refused(computation, f"{abstract} again, {own}")
+        refused(computation, f"{abstract} again, {own}")
     open(os.path.join(computation.work, "end"), "w", encoding="ascii").close()
     computation.restart()
     computation.expect("PASS")
     check_equal(computation.wait(30), 0, "the exit status")
-
-
-def check_refused(computation, words):
-    computation.restart()
-    check_equal(computation.wait(30), 1, "the exit status of swiftcp_restart")
-    check(words in computation.errors.text(), f"no {words!r} in {computation.errors.text()!r}")
 
 
 # ---- redis with a client inside and one outside --------------------------------------------------------------------------

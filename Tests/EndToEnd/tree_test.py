@@ -9,6 +9,7 @@ from harness.build import WORKLOADS, tool
 from harness.case import Suite
 from harness.computation import Computation, restart_options
 from harness.errors import check, check_equal
+from harness.imagefile import flip_bits
 from harness.processes import children, reap_orphans
 from harness.waiting import wait_for
 from errors_test import check_error, finish, run
@@ -224,12 +225,9 @@ def an_image_without_its_set_is_refused(folder):
 @suite.case()
 def a_damaged_image_ends_everything(folder):
     computation, images = killed(folder)
-    with open(images[3], "r+b") as file:
-        content = bytearray(file.read())
-        for place in range(4096 + 100, struct.unpack_from("<Q", content, 32)[0], 4096):  # e_phoff: all but the metadata
-            content[place] ^= 1
-        file.seek(0)
-        file.write(content)
+    with open(images[3], "rb") as file:
+        metadata, = struct.unpack_from("<Q", file.read(64), 32)  # e_phoff
+    flip_bits(images[3], range(4096 + 100, metadata, 4096))
     done = run([tool("restart"), "--verify-only", os.path.dirname(images[0])], folder)
     check_equal(done.returncode, 4, f"exit status of --verify-only ({done.stderr})")
     check(f"{os.path.basename(images[3])}: damaged" in done.stderr, f"{images[3]} is not named: {done.stderr!r}")

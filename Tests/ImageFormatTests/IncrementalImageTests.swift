@@ -55,13 +55,7 @@ private struct Chain {
 
     /// Why the third image is refused; nil when it is sound.
     func problem() throws -> ImageError? {
-        let path = try write(third, 5)
-        do throws(ImageError) {
-            try Image(path: path).verifyOrThrow()
-            return nil
-        } catch {
-            return error
-        }
+        try ImageFormatTests.problem(third.bytes(), in: folder, as: "gen-000005/" + Self.name)
     }
 }
 

@@ -45,8 +45,10 @@ final class TemporaryFolder {
 }
 
 /// Runs the reader and the verification over bytes; nil when all is well.
-func problem(_ bytes: [UInt8], in folder: TemporaryFolder) throws -> ImageError? {
-    let path = try folder.write(bytes)
+func problem(
+    _ bytes: [UInt8], in folder: TemporaryFolder, as name: String = "a_1.swiftcp"
+) throws -> ImageError? {
+    let path = try folder.write(bytes, name)
     do throws(ImageError) {
         let image = try Image(path: path)
         try image.verifyOrThrow()

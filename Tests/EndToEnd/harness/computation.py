@@ -196,6 +196,14 @@ class Computation:
         with open(self.go, "w", encoding="ascii"):
             pass
 
+    def replace_coordinator(self):
+        """Kills it and starts another, which the program connects to."""
+        os.kill(self.status()["coordinator"]["pid"], signal.SIGKILL)
+        self.coordinator_gone()
+        subprocess.run([build.tool("coordinator"), "--coordinator", self.address, "--daemon", "--exit-on-last"],
+                       env=self.environment, check=True, timeout=60)
+        self.restored()
+
     def coordinator_gone(self, limit=LIMIT):
         """Waits until no coordinator answers any more (swiftcp_command says 3)."""
         wait_for(lambda: self.command("--status").returncode == 3, limit, "the end of the coordinator", interval=0.05)

@@ -70,3 +70,13 @@ class ImageFile:
         with open(path, "wb") as file:
             file.write(self.bytes)
         os.chmod(path, 0o600)
+
+
+def flip_bits(path, places):
+    """Changes one bit of each of the bytes at these places of any file."""
+    with open(path, "r+b") as file:
+        content = bytearray(file.read())
+        for place in places:
+            content[place] ^= 1
+        file.seek(0)
+        file.write(content)
