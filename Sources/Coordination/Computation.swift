@@ -113,6 +113,10 @@ struct RunningCheckpoint {
     var deadline: Instant
     /// Processes that are stopped and led by a tracer, each with the signal that has stopped it.
     var stoppedBy: [Int32: UInt32] = [:]
+    /// These, as the program sees them.
+    var stoppedPids: Set<UInt32> {
+        Set(members.values.lazy.map(\.worker).filter { stoppedBy[$0.pid] != nil }.map(\.hello.ownPid))
+    }
     /// When it is looked who has been stopped meanwhile, of those that keep a stage waiting, and seconds from look to look.
     var nextStopLook: Instant?
     var stopPace = Self.firstStopPace

@@ -183,7 +183,6 @@ extension Coordinator {
         var flags = computations[id]?.checkpointFlags ?? 0
         if staysStopped { flags |= UInt32(SCP_CHECKPOINT_STAY_STOPPED.rawValue) }
         let stopped = computations[id]?.checkpoint?.stoppedBy ?? [:]
-        if !stopped.isEmpty { flags |= UInt32(SCP_CHECKPOINT_STOPPED_AMONG.rawValue) }
         let waitsForStart = computations[id]?.checkpoint?.hasStarted == false
         if waitsForStart { flags |= UInt32(SCP_CHECKPOINT_TOGETHER.rawValue) }
         if computations[id]?.workers.count == 1, computations[id]?.announced.isEmpty == true {
@@ -199,7 +198,7 @@ extension Coordinator {
         order.snapshot = computations[id]?.snapshot ?? .auto
         (order.compression, order.ioLimit) = (computations[id]?.compression ?? 0, computations[id]?.ioLimit ?? 0)
         order.incremental = computations[id]?.incremental ?? 0
-        order.stoppedBy = stopped[worker.pid] ?? 0
+        (order.stoppedBy, order.stoppedAmong) = (stopped[worker.pid] ?? 0, UInt32(stopped.count))
         computations[id]?.checkpoint?.members[worker.connection] = .init(
             worker: worker, image: image, waitsForStart: waitsForStart)
         computations[id]?.checkpoint?.waiting += 1

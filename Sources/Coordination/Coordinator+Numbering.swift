@@ -25,9 +25,12 @@ extension Coordinator {
 
     mutating func assigned(_ id: String, _ lists: [[Assigned]]) {
         guard let checkpoint = computations[id]?.checkpoint, checkpoint.phase == .numbering else { return }
+        let led = checkpoint.stoppedPids
         for (connection, list) in zip(checkpoint.numbered, lists) {
-            effects.append(
-                .send(connection, .assignment(Assignment(generation: checkpoint.generation, entries: list))))
+            let children = led.isEmpty ? [] : checkpoint.members[connection]?.children?.processes ?? []
+            let assignment = Assignment(
+                generation: checkpoint.generation, entries: list, stopped: children.map(\.pid).filter(led.contains))
+            effects.append(.send(connection, .assignment(assignment)))
         }
         goOn(id, from: .surveyed)
     }

@@ -77,8 +77,7 @@ extension CheckpointOrder {
         compression = try reader.integer()
         ioLimit = try reader.integer()
         incremental = try reader.integer()
-        stoppedBy = try reader.integer()
-        try reader.skip(4)
+        (stoppedBy, stoppedAmong) = (try reader.integer(), try reader.integer())
         path = try reader.text(size: 4096)
     }
 }
@@ -176,12 +175,14 @@ extension Survey {
 extension Assignment {
     fileprivate init(from reader: inout PayloadReader) throws(WireError) {
         generation = try reader.integer()
-        let count = try reader.integer(UInt32.self)
+        let count = try reader.integer(UInt32.self), children = try reader.integer(UInt32.self)
+        try reader.skip(4)
         entries = try reader.records(count) { (record: scp_assigned) in
             Assigned(
                 identity: record.identity, isOwner: record.flags & SCP_ASSIGNED_OWNER.rawValue != 0,
                 isShared: record.flags & SCP_ASSIGNED_SHARED.rawValue != 0)
         }
+        stopped = try reader.records(children) { (pid: UInt32) in pid }
     }
 }
 

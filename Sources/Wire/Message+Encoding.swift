@@ -64,7 +64,7 @@ extension Message {
             out.integer(order.ioLimit)
             out.integer(order.incremental)
             out.integer(order.stoppedBy)
-            out.zeros(4)
+            out.integer(order.stoppedAmong)
             try out.text(order.path, size: 4096, field: "the image's path")
         case .stage(let report): report.write(to: &out)
         case .go(let go):
@@ -163,6 +163,8 @@ extension Assignment {
     fileprivate func write(to out: inout PayloadWriter) {
         out.integer(generation)
         out.integer(UInt32(entries.count))
+        out.integer(UInt32(stopped.count))
+        out.zeros(4)
         out.records(entries) { entry in
             scp_assigned(
                 identity: entry.identity,
@@ -170,6 +172,7 @@ extension Assignment {
                     | (entry.isShared ? SCP_ASSIGNED_SHARED.rawValue : 0),
                 reserved: 0)
         }
+        out.records(stopped) { $0 }
     }
 }
 

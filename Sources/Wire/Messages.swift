@@ -83,6 +83,8 @@ public struct CheckpointOrder: Equatable, Sendable {
     public var incremental: UInt32 = 0
     /// The signal that has stopped the process, whose threads a tracer leads (`swiftcp_tracer.h`); 0: it is not stopped.
     public var stoppedBy: UInt32 = 0
+    /// How many of the computation's processes are stopped.
+    public var stoppedAmong: UInt32 = 0
     /// The image to create, absolute.
     public var path: String
 
@@ -214,13 +216,15 @@ public struct Assigned: Equatable, Sendable {
     }
 }
 
-/// One for each entry of the survey, in its order.
 public struct Assignment: Equatable, Sendable {
     public var generation: UInt32
+    /// One for each entry of the survey, in its order.
     public var entries: [Assigned]
+    /// Children of the process that are stopped, as it sees them: at most as many as its order counts.
+    public var stopped: [UInt32]
 
-    public init(generation: UInt32, entries: [Assigned]) {
-        (self.generation, self.entries) = (generation, entries)
+    public init(generation: UInt32, entries: [Assigned], stopped: [UInt32] = []) {
+        (self.generation, self.entries, self.stopped) = (generation, entries, stopped)
     }
 }
 

@@ -276,13 +276,17 @@ struct Rig {
     }
 
     /// The same for workers whose orders have been taken.
-    mutating func finish(_ workers: [ConnectionID], _ generation: UInt32) {
+    mutating func finish(
+        _ workers: [ConnectionID], _ generation: UInt32, stoppedChildren: [ConnectionID: [UInt32]] = [:]
+    ) {
         let count = UInt32(workers.count)
         for stage in [Stage.quiesced, .surveyed, .examined, .snapshotted] where stage != .surveyed || count > 1 {
             for worker in workers { report(worker, stage, generation) }
             for worker in workers {
                 if stage == .surveyed {
-                    #expect(take(worker) == .assignment(Assignment(generation: generation, entries: [])))
+                    let stopped = stoppedChildren[worker] ?? []
+                    #expect(
+                        take(worker) == .assignment(Assignment(generation: generation, entries: [], stopped: stopped)))
                 }
                 #expect(take(worker) == .go(StageGo(stage: stage, generation: generation, processes: count)))
             }

@@ -32,7 +32,7 @@ struct StoppedTests {
         #expect(rig.led.values.map { $0 } == [[10]])
         let orders = [order(&rig, stopped), order(&rig, running)]
         #expect(orders.map { $0?.stoppedBy } == [19, 0])
-        #expect(orders.allSatisfy { ($0?.flags ?? 0) & UInt32(SCP_CHECKPOINT_STOPPED_AMONG.rawValue) != 0 })
+        #expect(orders.map { $0?.stoppedAmong } == [1, 1])
         rig.finish([stopped, running], 1)
         #expect(rig.reply(command)?.status == "ok")
         #expect(rig.led.isEmpty)
@@ -106,22 +106,30 @@ struct StoppedTests {
         #expect(order(&rig, workers[2])?.stoppedBy == 19)
     }
 
-    @Test("One that was stopped before it could connect is led in another attempt, and connects")
+    @Test(
+        "One that was stopped before it could connect is led in another attempt, and connects; it hears of its own children"
+    )
     func newborn() {
         var rig = Rig()
-        let parent = rig.worker(10)
+        let (parent, grandchild) = (rig.worker(10), rig.worker(12))
+        rig.stopped = [12]
         let command = rig.request(Request(.checkpoint))
-        _ = order(&rig, parent)
+        for worker in [parent, grandchild] { _ = order(&rig, worker) }
         rig.scans = [[stray(11)]]
-        rig.stopped = [11]
+        rig.stopped = [11, 12]
         rig.tellChildren(parent, [11], 1)
-        rig.report(parent, .quiesced, 1)
+        for worker in [parent, grandchild] { rig.report(worker, .quiesced, 1) }
         rig.pass(0.2)
-        #expect(rig.led.values.map { $0 } == [[11]])
+        #expect(rig.led.values.map { $0.sorted() } == [[11, 12]])
         #expect(order(&rig, parent)?.stoppedBy == 0)
+        #expect(order(&rig, grandchild)?.stoppedBy == 19)
         let child = rig.worker(11)
         #expect(order(&rig, child)?.stoppedBy == 19)
-        rig.finish([parent, child], 2)
+        rig.tellChildren(parent, [11, 13], 2)
+        rig.tellChildren(child, [12], 2)
+        for worker in [parent, grandchild, child] { rig.report(worker, .running, 2) }
+        for worker in [parent, grandchild, child] { _ = rig.takeAll(worker) }
+        rig.finish([parent, grandchild, child], 2, stoppedChildren: [parent: [11], child: [12]])
         #expect(rig.reply(command)?.status == "ok")
     }
 }

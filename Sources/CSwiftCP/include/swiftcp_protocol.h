@@ -27,7 +27,7 @@
 
 #include <stdint.h>
 
-#define SCP_PROTOCOL_VERSION 5u
+#define SCP_PROTOCOL_VERSION 6u
 #define SCP_FRAME_MAXIMUM (16u << 20)
 
 struct scp_frame {
@@ -50,7 +50,7 @@ enum scp_message {
     SCP_MESSAGE_ANSWER = 10, // coordinator -> worker: scp_text, error 0 = done, resumed
     SCP_MESSAGE_CHILDREN = 11, // worker -> coordinator: scp_children, then its scp_child_process records
     SCP_MESSAGE_SURVEY = 12, // worker -> coordinator: scp_survey, then its scp_survey_entry records
-    SCP_MESSAGE_ASSIGNMENT = 13, // coordinator -> worker: scp_assignment, then one scp_assigned for each survey entry
+    SCP_MESSAGE_ASSIGNMENT = 13, // coordinator -> worker: scp_assignment, then its tables
     SCP_MESSAGE_SNAPSHOT = 14, // worker -> coordinator, before STAGE snapshotted: scp_text, why that way
     SCP_MESSAGE_ANCESTORS = 15, // worker -> coordinator, before STAGE snapshotted: scp_ancestors, then uint32_t numbers
     SCP_MESSAGE_LAUNCH = 16, // launch or restart -> coordinator: scp_launch
@@ -97,8 +97,7 @@ enum scp_checkpoint_flag {
     // Others take part: nobody stops before GO running, so that who is prepared first does not stand still for the last one.
     // It may come before this process is prepared, if it has joined later: nobody waits for it then.
     SCP_CHECKPOINT_TOGETHER = 1u << 4,
-    SCP_CHECKPOINT_STOPPED_AMONG = 1u << 5, // one of the processes is stopped, a child of this one perhaps
-    SCP_CHECKPOINT_ALONE = 1u << 6, // when this order was sent nobody else was there, or about to come
+    SCP_CHECKPOINT_ALONE = 1u << 5, // when this order was sent nobody else was there, or about to come
 };
 enum scp_compression {
     SCP_COMPRESSION_NONE = 0,
@@ -121,7 +120,7 @@ struct scp_checkpoint_order {
     uint32_t incremental; // SCP_INCREMENTAL_*
     uint32_t
         stopped_by; // the process is stopped, by this signal: a tracer leads its threads (swiftcp_tracer.h); else 0
-    uint32_t reserved;
+    uint32_t stopped_among; // how many of the processes are, children of this one perhaps
     char path[4096]; // the image to create (absolute, under the generation's temporary folder)
 };
 struct scp_stage_report {
@@ -182,9 +181,13 @@ struct scp_assigned {
     uint32_t flags; // enum scp_assigned_flag
     uint32_t reserved;
 };
+// One scp_assigned for each entry of the survey follows, then the pids (uint32_t) of those children that are stopped and led:
+// their threads run through the checkpoint, so that nobody else can tell.
 struct scp_assignment {
     uint32_t generation;
     uint32_t count; // as in the survey
+    uint32_t stopped; // children, order.stopped_among at most
+    uint32_t reserved;
 };
 // What the image needs beside itself. Two rows of numbers follow, each ascending: generations, lower than its own; and those,
 // its own at most, that have made the file pages in its folder that it leads to. Not sent for an image that stands alone.

@@ -121,7 +121,7 @@ struct scp_checkpoint {
     struct scp_vector watches; // struct scp_watch
     struct scp_vector locks; // struct scp_lock
     struct scp_vector zombies; // struct scp_zombie
-    struct scp_vector stopped; // uint32_t: pids of children that are stopped; not in the image
+    struct scp_vector stopped; // uint32_t: pids of children that are, as the coordinator says; not in the image
     struct scp_process process;
     struct scp_action actions[64];
 

@@ -110,11 +110,8 @@ int scp_state_prepare(struct scp_checkpoint *checkpoint) {
     scp_memory_prepare();
     scp_surroundings_prepare();
     size_t bytes = scp_schedule_prepare() + scp_signals_prepare(status_text) + scp_timers_prepare() +
-                   scp_ipc_prepare() + scp_named_prepare();
-    size_t stops = 0;
-    result = scp_stops_prepare(checkpoint, &stops);
-    bytes += stops;
-    return result < 0 ? result : carry_reserve(checkpoint, bytes);
+                   scp_ipc_prepare() + scp_named_prepare() + scp_stops_prepare(checkpoint);
+    return carry_reserve(checkpoint, bytes);
 }
 
 // The notes' table of threads was filled before: give it what is known only now.

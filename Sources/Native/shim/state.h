@@ -144,8 +144,7 @@ void scp_children_note_fork(void); // constructor.c: in parent and child of fork
 
 // ---- stopped by job control ---------------------------------------------------------------------------------------------
 void scp_stops_note(int signal); // this process is, by that signal; 0: it is not
-// Finds the children that are, while everybody runs; *bytes: what the examination will carry.
-int scp_stops_prepare(struct scp_checkpoint *checkpoint, size_t *bytes);
+size_t scp_stops_prepare(const struct scp_checkpoint *checkpoint); // bytes that the examination will carry at most
 int scp_stops_examine(const struct scp_examination *examination);
 // The order of a restart: the first before anybody goes on, the second before this process says "restored", the third after that.
 void scp_stops_hush(void); // no SIGCHLD for the stops that come now

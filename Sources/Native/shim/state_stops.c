@@ -32,40 +32,18 @@ void scp_stops_note(int signal) {
 
 // ---- the checkpoint -------------------------------------------------------------------------------------------------
 
-static char state_of(uint32_t pid) {
-    char path[64], text[1024];
-    scp_concat(path, sizeof path, "/proc/", scp_number(pid).text, "/stat", (char *)NULL);
-    return scp_read_small(path, text, sizeof text) > 0 ? scp_stat_state(text) : 0;
+size_t scp_stops_prepare(const struct scp_checkpoint *checkpoint) {
+    return checkpoint->order->stopped_among * sizeof(struct stopped_child) + 16;
 }
 
-// 't': held by the tracer already, which has not led it anywhere yet: all wait for this process to be prepared too.
-static int note_stopped(struct scp_checkpoint *checkpoint, uint32_t pid) {
-    char state = state_of(pid);
-    if (state != 'T' && state != 't')
-        return 0;
-    uint32_t *place = scp_vector_add(&checkpoint->stopped);
-    if (!place)
-        return scp_fail(checkpoint, ENOMEM, "no memory for the list of stopped children", (char *)NULL);
-    *place = pid;
-    return 0;
-}
-
-int scp_stops_prepare(struct scp_checkpoint *checkpoint, size_t *bytes) {
-    uint32_t count;
-    *bytes = 0;
-    if (!(checkpoint->order->flags & SCP_CHECKPOINT_STOPPED_AMONG))
-        return 0;
-    int result = scp_children_visit(checkpoint, &count, note_stopped);
-    *bytes = checkpoint->stopped.count * sizeof(struct stopped_child) + 16;
-    return result;
-}
-
-// Consumes nothing.
-static bool is_due(uint32_t pid) {
+// Consumes nothing. False: it has ended.
+static bool look_at(struct stopped_child *child) {
     siginfo_t info;
     memset(&info, 0, sizeof info);
-    long result = scp_call(SYS_waitid, P_PID, pid, &info, WSTOPPED | WNOHANG | WNOWAIT | __WALL, NULL);
-    return result == 0 && (uint32_t)info.si_pid == pid;
+    if (scp_call(SYS_waitid, P_PID, child->pid, &info, WSTOPPED | WEXITED | WNOHANG | WNOWAIT | __WALL, NULL) < 0)
+        return false;
+    child->due = (uint32_t)info.si_pid == child->pid;
+    return info.si_pid == 0 || info.si_code == CLD_STOPPED;
 }
 
 int scp_stops_examine(const struct scp_examination *examination) {
@@ -77,10 +55,9 @@ int scp_stops_examine(const struct scp_examination *examination) {
     if (!children)
         return scp_fail(checkpoint, ENOBUFS, "no room for the list of stopped children", (char *)NULL);
     for (size_t i = 0; i < checkpoint->stopped.count; i++) {
-        const uint32_t *pid = scp_vector_at(&checkpoint->stopped, i);
-        char state = state_of(*pid);
-        if (state != 0 && state != 'Z' && state != 'X')
-            children[child_count++] = (struct stopped_child){*pid, is_due(*pid)};
+        children[child_count] =
+            (struct stopped_child){.pid = *(const uint32_t *)scp_vector_at(&checkpoint->stopped, i)};
+        child_count += look_at(&children[child_count]);
     }
     return 0;
 }

@@ -131,7 +131,8 @@ int scp_survey_accept(struct scp_checkpoint *checkpoint, const void *payload, si
     const struct scp_assignment *head = payload;
     const struct scp_assigned *next = (const struct scp_assigned *)(head + 1);
     if (length < sizeof *head || head->count != checkpoint->surveyed_count ||
-        length != sizeof *head + head->count * sizeof *next)
+        head->stopped > checkpoint->order->stopped_among ||
+        length != sizeof *head + head->count * sizeof *next + head->stopped * sizeof(uint32_t))
         return scp_fail(checkpoint, EPROTO, "the coordinator's answer to what the processes share does not fit",
                         (char *)NULL);
     for (uint32_t i = 0; i < checkpoint->objects.count; i++) {
@@ -151,7 +152,7 @@ int scp_survey_accept(struct scp_checkpoint *checkpoint, const void *payload, si
     for (uint32_t i = 0; i < checkpoint->objects.count; i++)
         if (scp_is_message_queue(checkpoint, i, &device, &inode))
             scp_message_queue_assign(checkpoint, i, (next++->flags & SCP_ASSIGNED_OWNER) != 0);
-    scp_named_assign((next->flags & SCP_ASSIGNED_OWNER) != 0);
+    scp_named_assign((next++->flags & SCP_ASSIGNED_OWNER) != 0);
     checkpoint->surveyed = true;
-    return 0;
+    return scp_vector_append(&checkpoint->stopped, next, head->stopped);
 }

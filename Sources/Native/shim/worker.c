@@ -220,7 +220,8 @@ static int survey(void) {
         result = report_stage(SCP_STAGE_SURVEYED);
     if (result < 0)
         return result;
-    size_t size = sizeof(struct scp_text) + checkpoint.surveyed_count * sizeof(struct scp_assigned);
+    size_t size = sizeof(struct scp_text) + checkpoint.surveyed_count * sizeof(struct scp_assigned) +
+                  order.stopped_among * sizeof(uint32_t);
     void *message = scp_scratch_map(size);
     if (!message)
         return scp_fail(&checkpoint, ENOMEM, "no memory for the coordinator's answer", (char *)NULL);
