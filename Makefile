@@ -7,9 +7,10 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT ?= swift
 SCRATCH ?= .build
-# Of the libraries only libc's own are loaded: a command that lives for milliseconds spends most of them in the loader.
+# Of the libraries only libc's own are loaded, and looked for nowhere else: a command that lives for milliseconds spends most
+# of them in the loader.
 STATIC := $(abspath $(SCRATCH))/static
-SWIFTFLAGS ?= --static-swift-stdlib $(addprefix -Xswiftc ,-L $(STATIC) -Xclang-linker -static-libgcc)
+SWIFTFLAGS ?= --static-swift-stdlib --disable-local-rpath $(addprefix -Xswiftc ,-L $(STATIC) -Xclang-linker -static-libgcc)
 BUILD ?= build
 JOBS ?= 2
 COUNT ?= 1000

@@ -193,34 +193,29 @@ extension Manifest {
             throw ImageError(.damaged, path, "longer than \(maximumLength) bytes")
         }
         let data = Data(bytes)
-        try checkVersions(data, path: path)
         let manifest: Manifest
         do {
             manifest = try JSONDecoder().decode(Manifest.self, from: data)
         } catch {
+            // Another version may lack any of the other keys.
+            if let versions = try? JSONDecoder().decode(Versions.self, from: data) { try versions.check(path: path) }
             throw ImageError(.damaged, path, "\(reason(of: error))")
         }
+        try Versions(schema_version: manifest.schemaVersion, format_version: manifest.formatVersion).check(path: path)
         try manifest.check(path: path)
         return manifest
     }
 
-    /// Versions first: another version may lack any of the other keys.
-    private static func checkVersions(_ data: Data, path: String) throws(ImageError) {
-        struct Versions: Decodable {
-            var schema_version: Int
-            var format_version: UInt32
-        }
-        let versions: Versions
-        do {
-            versions = try JSONDecoder().decode(Versions.self, from: data)
-        } catch {
-            throw ImageError(.damaged, path, "\(reason(of: error))")
-        }
-        guard versions.schema_version == currentSchema, versions.format_version == SCP_FORMAT_VERSION else {
+    private struct Versions: Decodable {
+        let schema_version: Int
+        let format_version: UInt32
+
+        func check(path: String) throws(ImageError) {
+            guard schema_version != currentSchema || format_version != SCP_FORMAT_VERSION else { return }
             throw ImageError(
                 .otherVersion, path,
-                "made by another version of SwiftCP (manifest \(versions.schema_version), image format "
-                    + "\(versions.format_version); this one reads \(currentSchema) and \(SCP_FORMAT_VERSION))")
+                "made by another version of SwiftCP (manifest \(schema_version), image format "
+                    + "\(format_version); this one reads \(currentSchema) and \(SCP_FORMAT_VERSION))")
         }
     }
 

@@ -30,14 +30,14 @@ struct Babysitter: ~Copyable {
 
     init(
         _ child: consuming ProgramProcesses, entered: Entered, options: RestartOptions, set: RestartSet,
-        lazyBlocks: [[Int]], joined: @escaping () -> Bool
+        unverified: [[Int]], joined: @escaping () -> Bool
     ) throws(RestartError) {
         watched = try Watched.make(statuses: child.arrivals.descriptors)
         reaper = entered.reaper
         self.joined = joined
         self.options = options
         self.set = set
-        verifier = BlockVerifier(set.images, blocks: lazyBlocks)
+        verifier = BlockVerifier(set.images, blocks: unverified)
         let pids = child.pids
         jobs = JobControl(
             child: child.pid, ownSession: child.ownSession, background: options.background,

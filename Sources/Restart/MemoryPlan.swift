@@ -39,6 +39,14 @@ struct MemoryPlan {
     private var descriptorNumbers: [Int32: UInt32] = [:]
     private var sharers: [UInt64: Int] = [:]
 
+    /// Bytes that the restorer counts while it fills.
+    var bytesToPlace: UInt64 {
+        pieces.reduce(0) { sum, piece in
+            guard piece.kind == SCP_PLAN_READ.rawValue else { return sum }
+            return sum + (UInt32(piece.options) & SCP_PLAN_GIVE_BACK.rawValue != 0 ? piece.length / 2 : piece.length)
+        }
+    }
+
     init(_ context: Context) throws(RestartError) {
         self.context = context
         let image = context.file

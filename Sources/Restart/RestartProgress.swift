@@ -71,13 +71,3 @@ final class RestartProgress {
         return withUnsafePointer(to: onlooker) { body($0) }
     }
 }
-
-extension MemoryPlan {
-    /// Bytes that the restorer counts while it fills.
-    fileprivate var bytesToPlace: UInt64 {
-        pieces.reduce(0) { sum, piece in
-            guard piece.kind == SCP_PLAN_READ.rawValue else { return sum }
-            return sum + (UInt32(piece.options) & SCP_PLAN_GIVE_BACK.rawValue != 0 ? piece.length / 2 : piece.length)
-        }
-    }
-}

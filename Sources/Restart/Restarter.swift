@@ -41,7 +41,8 @@ public struct Restarter {
         var shared = try SharedMemory(set.images)
         let tree = try treePlan(.recorded)
         let kernel = try kernelPlans()
-        try verify(SparedBlocks(set.images, kernel))
+        let (lazy, spared) = (isLazy, SparedBlocks(set.images, kernel))
+        if !lazy { try verify(spared) }
         let restorer = try system { () throws(SystemError) in try NativeFiles.restorer() }
         let access = try speaking { () throws(WireError) in try CoordinatorAccess(options.parsed) }
         var identity = Identity(set: set, numbers: tree.numbers, options: options)
@@ -56,8 +57,10 @@ public struct Restarter {
         settings.coordinator = access.address.description
         settings.computation = launched.computation
         settings.checkpointDirectory = checkpointDirectory()
+        let memories = try memoryPlans(made, shared, kernel, lazy: lazy)
         let plans = Plans(
-            memories: try memoryPlans(made, shared, kernel), kernel: kernel, places: places, restorer: restorer)
+            memories: memories, kernel: kernel, places: places, restorer: restorer,
+            unverified: zip(memories, spared.blocks).map { $0.lazyBlocks + (lazy ? $1 : []) })
         return try bringBack(plans, made, shared, tree, identity, settings)
     }
 
@@ -81,7 +84,8 @@ public struct Restarter {
         let kernel: [VDSOPlan]
         let places: [ProgramProcesses.Place]
         let restorer: String
-
+        /// Blocks of each image that are compared while the program runs.
+        let unverified: [[Int]]
     }
 
     /// Layer after layer until the program runs; then the parent of its root until that ends.
@@ -112,7 +116,7 @@ public struct Restarter {
                 let (address, computation) = (settings.coordinator, settings.computation)
                 var babysitter = try Babysitter(
                     processes, entered: entered, options: options, set: set,
-                    lazyBlocks: plans.memories.map(\.lazyBlocks), joined: { Self.hasJoined(address, computation) })
+                    unverified: plans.unverified, joined: { Self.hasJoined(address, computation) })
                 return try babysitter.run()
             } catch {
                 // Between the look and the use another process has got one of the numbers.
@@ -176,9 +180,9 @@ extension Restarter {
     }
 
     private func memoryPlans(
-        _ made: borrowing MadeDescriptors, _ shared: SharedMemory, _ kernel: [VDSOPlan]
+        _ made: borrowing MadeDescriptors, _ shared: SharedMemory, _ kernel: [VDSOPlan], lazy: Bool
     ) throws(RestartError) -> [MemoryPlan] {
-        let (lazy, raw) = (isLazy, made.raw)
+        let raw = made.raw
         var plans: [MemoryPlan] = []
         for (image, vdso) in zip(set.images, kernel) {
             plans.append(
@@ -194,7 +198,7 @@ extension Restarter {
         set.images.indices.map { index in
             var settings = template
             settings.vdso = plans.kernel[index]
-            settings.isCold = isCold(set.images[index])
+            settings.isCold = plans.memories[index].bytesToPlace >= Self.directMinimum && isCold(set.images[index])
             if !plans.memories[index].lazyBlocks.isEmpty { settings.arrivalFlags |= SCP_ARRIVAL_LAZY.rawValue }
             return PlanFile(set.images[index], memory: plans.memories[index], settings: settings)
         }
@@ -204,14 +208,14 @@ extension Restarter {
     private func isCold(_ image: Image) -> Bool {
         let plain = ([ContentFile(image)] + image.ancestors).filter { !$0.isCompressed }
         guard let largest = plain.max(by: { $0.end < $1.end }) else { return false }
-        return largest.end >= Self.directMinimum && !Self.isCached(largest)
+        return !Self.isCached(largest)
     }
 
     private static func isCached(_ content: ContentFile) -> Bool {
         crestart_is_cached(content.file.descriptor, 0, content.end) != 0
     }
 
-    /// Bytes of an image that is worth it.
+    /// Bytes to read for which that is worth it.
     private static let directMinimum: UInt64 = 64 << 20
 
     /// Content (bytes) up to which memory is read before the program runs.

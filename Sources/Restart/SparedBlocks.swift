@@ -3,7 +3,8 @@ import Glibc
 import ImageFormat
 
 /// Blocks of an image that the program gets from elsewhere: its files still have them, or the kernel. That they are sound is
-/// looked at all the same, before anything of the user's is changed: who restarts from a damaged image should hear of it.
+/// looked at all the same: who restarts from a damaged image should hear of it. Before anything of the user's is changed, or
+/// in the background with the others of a lazy restart.
 ///
 /// Regions alone decide, for nothing has been made yet: where a file has changed after all, its blocks are looked at twice.
 struct SparedBlocks {
