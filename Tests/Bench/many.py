@@ -20,7 +20,6 @@ def many(setting):
             setting.report.skip(f"{count} {kind}", f"no more than {hard} descriptors are allowed")
             continue
         rows(setting, kind, count)
-    together(setting)
 
 
 def rows(setting, kind, count):

@@ -52,29 +52,30 @@ static inline struct scp_cpu_word scp_cpu_word(unsigned word) {
     return word < sizeof words / sizeof *words ? words[word] : none;
 }
 
-// Fills the words for the processor this runs on.
+// Fills the words for the processor this runs on. Under a hypervisor each question takes microseconds: none is asked twice.
 static inline void scp_cpu_features(uint32_t words[SCP_CPU_WORDS]) {
+    uint32_t basic = __get_cpuid_max(0, 0), extended = __get_cpuid_max(0x80000000u, 0);
+    uint32_t registers[4] = {0, 0, 0, 0}, subleaves = 0; // of leaf 7
+    struct scp_cpu_word asked = {0, 0, 0, 0};
     for (unsigned word = 0; word < SCP_CPU_WORDS; word++) {
         struct scp_cpu_word what = scp_cpu_word(word);
-        uint32_t registers[4] = {0, 0, 0, 0};
         words[word] = 0;
-        if (what.mask == 0 || __get_cpuid_max(what.leaf & 0x80000000u, 0) < what.leaf)
+        if (what.mask == 0 || what.leaf > (what.leaf & 0x80000000u ? extended : basic) ||
+            (what.leaf == 7 && what.subleaf > subleaves))
             continue;
-        if (what.leaf == 7 && what.subleaf > 0) { // leaf 7.0 eax says how many subleaves there are
-            __cpuid_count(7, 0, registers[0], registers[1], registers[2], registers[3]);
-            if (registers[0] < what.subleaf)
-                continue;
-        }
-        __cpuid_count(what.leaf, what.subleaf, registers[0], registers[1], registers[2], registers[3]);
+        if (what.leaf != asked.leaf || what.subleaf != asked.subleaf)
+            __cpuid_count(what.leaf, what.subleaf, registers[0], registers[1], registers[2], registers[3]);
+        asked = what;
+        if (what.leaf == 7 && what.subleaf == 0)
+            subleaves = registers[0];
         words[word] = registers[what.output] & what.mask;
     }
 }
 
 // XCR0: which register states the kernel has enabled; 0 where there is no XSAVE.
 static inline uint64_t scp_cpu_xfeatures(void) {
-    uint32_t words[SCP_CPU_WORDS], low, high;
-    scp_cpu_features(words);
-    if (!(words[0] & 1u << 27))
+    uint32_t a, b, features, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &features, &d) || !(features & bit_OSXSAVE))
         return 0;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (uint64_t)high << 32 | low;

@@ -15,7 +15,12 @@
 #define SPARE_BYTES (64ul << 10) // of one
 #define SPARE_TOTAL (1ul << 20)
 
-enum range_kind { RANGE_USED, RANGE_SHARED, RANGE_SPARE };
+// Mapped before the pause, for the ranges of the pause: each map of its own is four system calls and a fault for each page.
+// Its first pages are there: small ranges come from the front, others, of which less is used, from the end.
+#define STOCK_BYTES (4ul << 20)
+#define STOCK_FILLED (128ul << 10)
+
+enum range_kind { RANGE_USED, RANGE_SHARED, RANGE_SPARE, RANGE_STOCK };
 
 static struct {
     uintptr_t start, end; // end 0 = entry free
@@ -23,6 +28,7 @@ static struct {
 } ranges[SCRATCH_RANGES];
 SCP_FORK_DATA static size_t spare_bytes;
 SCP_FORK_DATA static int ranges_used; // entries from here on were never used
+SCP_FORK_DATA static int stock; // entry of the stock; kind RANGE_STOCK, if there is one
 
 static bool call_failed(long result) {
     return result < 0 && result >= -4095;
@@ -59,18 +65,29 @@ static int range_enter(uintptr_t start, size_t bytes) {
     return index;
 }
 
-// Far from where the kernel puts the program's mappings: a program may unmap something and map at its place again, and
-// must not meet us there.
+// Far from where the kernel puts the program's mappings: a program may unmap something and map at its place again, or have a
+// stack that grows, and must not meet us there. What images hold has places of its own, which are taken after a restart.
+#define LASTING 0x3c0000000000ul
 #define APART 0x3e0000000000ul
-#define APART_BYTES (1ul << 43)
-SCP_FORK_DATA static uintptr_t apart_used; // bytes; only a hint, where it goes round
+#define PLACES_BYTES (1ul << 41)
+// Bytes used; only a hint, where it goes round. Atomic, since threads of the program need lasting memory too.
+SCP_FORK_DATA static _Atomic uintptr_t lasting_used;
+SCP_FORK_DATA static _Atomic uintptr_t apart_used;
+
+static uintptr_t next_place(uintptr_t base, _Atomic uintptr_t *used, size_t bytes) {
+    uintptr_t before = atomic_fetch_add(used, bytes);
+    if (before + bytes <= PLACES_BYTES)
+        return base + before;
+    atomic_store(used, bytes);
+    return base;
+}
 
 static uintptr_t apart(size_t bytes) {
-    if (apart_used + bytes > APART_BYTES)
-        apart_used = 0;
-    uintptr_t place = APART + apart_used;
-    apart_used += bytes;
-    return place;
+    return next_place(APART, &apart_used, bytes);
+}
+
+SCP_FORK_CODE uintptr_t scp_lasting_place(size_t bytes) {
+    return next_place(LASTING, &lasting_used, whole_pages(bytes));
 }
 
 // Without access at first, so that mlockall(MCL_FUTURE) does not fill it.
@@ -124,14 +141,52 @@ static void give_back(int index) {
 
 void scp_scratch_end(void) {
     for (int i = 0; i < ranges_used; i++)
-        if (ranges[i].end != 0 && ranges[i].kind == RANGE_SPARE)
+        if (ranges[i].end != 0 && (ranges[i].kind == RANGE_SPARE || ranges[i].kind == RANGE_STOCK))
             drop(i);
     spare_bytes = 0;
+}
+
+static bool has_stock(void) {
+    return stock < ranges_used && ranges[stock].end != 0 && ranges[stock].kind == RANGE_STOCK;
+}
+
+void scp_scratch_stock(void) {
+    if (has_stock())
+        return;
+    long address = map_unlocked(STOCK_BYTES);
+    if (call_failed(address))
+        return;
+    int index = range_enter((uintptr_t)address, STOCK_BYTES);
+    if (index < 0) {
+        scp_call(SYS_munmap, address, STOCK_BYTES);
+        return;
+    }
+    scp_call(SYS_madvise, address, STOCK_FILLED, MADV_POPULATE_WRITE); // before Linux 5.14 they come one by one
+    ranges[index].kind = RANGE_STOCK;
+    stock = index;
+}
+
+// Cuts a range off, or -1.
+static int take_stock(size_t bytes) {
+    if (!has_stock() || range_bytes(stock) <= bytes)
+        return -1;
+    bool from_front = bytes <= SPARE_BYTES;
+    uintptr_t start = ranges[stock].start, end = ranges[stock].end, place = from_front ? start : end - bytes;
+    range_set(stock, from_front ? start + bytes : start, end - start - bytes);
+    ranges[stock].kind = RANGE_STOCK;
+    int index = range_enter(place, bytes);
+    if (index < 0) {
+        range_set(stock, start, end - start);
+        ranges[stock].kind = RANGE_STOCK;
+    }
+    return index;
 }
 
 static void *map_pages(size_t bytes, int *index) {
     if ((*index = take_spare(bytes)) >= 0)
         return memset((void *)ranges[*index].start, 0, bytes);
+    if ((*index = take_stock(bytes)) >= 0)
+        return (void *)ranges[*index].start;
     long address = map_unlocked(bytes);
     if (call_failed(address))
         return NULL;

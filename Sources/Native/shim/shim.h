@@ -63,6 +63,10 @@ int scp_vector_append(struct scp_vector *vector, const void *elements, size_t co
 // Plain scratch memory of whole pages (NULL when short), and its return.
 void *scp_scratch_map(size_t bytes);
 void scp_scratch_unmap(void *memory);
+// Where the kernel is asked to map memory of ours that is no scratch.
+uintptr_t scp_lasting_place(size_t bytes);
+// Before the pause: what the pause needs, so that it maps nothing. Short memory is no error.
+void scp_scratch_stock(void);
 // The checkpoint is over: what was kept for later goes back to the kernel.
 void scp_scratch_end(void);
 // The same, one with a child that is made while scratch is inherited (all of it, or none again).

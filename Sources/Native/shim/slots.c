@@ -27,7 +27,8 @@ static struct scp_slot *slot_new(void) {
         return NULL;
     struct scp_slot **chunk = &chunks[count / SLOTS_PER_CHUNK];
     if (!*chunk) {
-        long memory = scp_call(SYS_mmap, NULL, sizeof **chunk * SLOTS_PER_CHUNK, PROT_READ | PROT_WRITE,
+        const size_t bytes = sizeof **chunk * SLOTS_PER_CHUNK;
+        long memory = scp_call(SYS_mmap, scp_lasting_place(bytes), bytes, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory < 0 && memory > -4096)
             return NULL;

@@ -39,7 +39,8 @@ SCP_FORK_CODE void scp_state_finish(void) {
 static int carry_reserve(struct scp_checkpoint *checkpoint, size_t bytes) {
     scp_state_finish();
     bytes = (bytes + SCP_PAGE - 1) & ~(size_t)(SCP_PAGE - 1);
-    long memory = scp_call(SYS_mmap, 0, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    long memory = scp_call(SYS_mmap, scp_lasting_place(bytes), bytes, PROT_NONE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (scp_failed(memory))
         return scp_fail(checkpoint, (int)-memory, "cannot reserve memory for the kernel state of the process",
                         (char *)NULL);

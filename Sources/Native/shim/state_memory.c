@@ -15,7 +15,8 @@ static enum { FUTURE_PLAIN, FUTURE_LOCKED, FUTURE_LOCKED_ON_FAULT } future;
 static void find_future(void) {
     unsigned char present = 0;
     future = FUTURE_PLAIN;
-    long page = scp_call(SYS_mmap, 0, SCP_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long page = scp_call(SYS_mmap, scp_lasting_place(SCP_PAGE), SCP_PAGE, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == -EAGAIN) // no more may be locked: so it would have been
         future = FUTURE_LOCKED;
     if (scp_failed(page))

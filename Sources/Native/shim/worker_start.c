@@ -36,8 +36,8 @@ SCP_FORK_CODE static void begin(void *argument) {
 }
 
 SCP_FORK_CODE static int make_stack(void) {
-    long memory = scp_call(SYS_mmap, NULL, STACK_SIZE + SCP_PAGE, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    long memory = scp_call(SYS_mmap, scp_lasting_place(STACK_SIZE + SCP_PAGE), STACK_SIZE + SCP_PAGE,
+                           PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (memory < 0 && memory > -4096)
         return (int)memory;
     scp_checkpoint_stack_top = (char *)memory + STACK_SIZE;

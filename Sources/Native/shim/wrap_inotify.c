@@ -30,7 +30,8 @@ static uint32_t bucket_of(int watch) {
 }
 
 static bool arena_renew(struct arena *full) {
-    long memory = scp_call(SYS_mmap, 0, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long memory = scp_call(SYS_mmap, scp_lasting_place(ARENA_BYTES), ARENA_BYTES, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory < 0 && memory >= -4095)
         return false;
     struct arena *fresh = (struct arena *)memory;
