@@ -86,7 +86,7 @@ static uintptr_t apart(size_t bytes) {
     return next_place(APART, &apart_used, bytes);
 }
 
-SCP_FORK_CODE uintptr_t scp_lasting_place(size_t bytes) {
+uintptr_t scp_lasting_place(size_t bytes) {
     return next_place(LASTING, &lasting_used, whole_pages(bytes));
 }
 

@@ -35,9 +35,11 @@ SCP_FORK_CODE static void begin(void *argument) {
     scp_worker_run(false);
 }
 
+// Among the libraries, as it is made before the program begins: at a place of its own it would have page tables of its own, which
+// each fork copies.
 SCP_FORK_CODE static int make_stack(void) {
-    long memory = scp_call(SYS_mmap, scp_lasting_place(STACK_SIZE + SCP_PAGE), STACK_SIZE + SCP_PAGE,
-                           PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    long memory = scp_call(SYS_mmap, NULL, STACK_SIZE + SCP_PAGE, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (memory < 0 && memory > -4096)
         return (int)memory;
     scp_checkpoint_stack_top = (char *)memory + STACK_SIZE;
