@@ -119,6 +119,7 @@ struct HostileInputTests {
         let messages: [(Message, Int)] = [
             (.survey(Survey(generation: 1, entries: entries)), 4),
             (.assignment(Assignment(generation: 1, entries: words)), 4), (.children(children), 8),
+            (.assignment(Assignment(generation: 1, entries: words, stopped: [1, 2])), 8),
         ]
         for (message, place) in messages {
             var frame = try message.encoded()

@@ -45,15 +45,15 @@ static void range_clear(int index) {
     atomic_signal_fence(memory_order_seq_cst);
 }
 
-static void range_set(int index, uintptr_t start, size_t bytes) {
+static void range_set(int index, uintptr_t start, size_t bytes, enum range_kind kind) {
     range_clear(index);
-    ranges[index].kind = RANGE_USED;
+    ranges[index].kind = kind;
     ranges[index].start = start;
     atomic_signal_fence(memory_order_seq_cst);
     ranges[index].end = start + bytes;
 }
 
-static int range_enter(uintptr_t start, size_t bytes) {
+static int range_enter(uintptr_t start, size_t bytes, enum range_kind kind) {
     int index = 0;
     while (index < ranges_used && ranges[index].end != 0)
         index++;
@@ -61,7 +61,7 @@ static int range_enter(uintptr_t start, size_t bytes) {
         return -1;
     if (index == ranges_used)
         ranges_used++;
-    range_set(index, start, bytes);
+    range_set(index, start, bytes, kind);
     return index;
 }
 
@@ -156,13 +156,12 @@ void scp_scratch_stock(void) {
     long address = map_unlocked(STOCK_BYTES);
     if (call_failed(address))
         return;
-    int index = range_enter((uintptr_t)address, STOCK_BYTES);
+    int index = range_enter((uintptr_t)address, STOCK_BYTES, RANGE_STOCK);
     if (index < 0) {
         scp_call(SYS_munmap, address, STOCK_BYTES);
         return;
     }
     scp_call(SYS_madvise, address, STOCK_FILLED, MADV_POPULATE_WRITE); // before Linux 5.14 they come one by one
-    ranges[index].kind = RANGE_STOCK;
     stock = index;
 }
 
@@ -172,13 +171,10 @@ static int take_stock(size_t bytes) {
         return -1;
     bool from_front = bytes <= SPARE_BYTES;
     uintptr_t start = ranges[stock].start, end = ranges[stock].end, place = from_front ? start : end - bytes;
-    range_set(stock, from_front ? start + bytes : start, end - start - bytes);
-    ranges[stock].kind = RANGE_STOCK;
-    int index = range_enter(place, bytes);
-    if (index < 0) {
-        range_set(stock, start, end - start);
-        ranges[stock].kind = RANGE_STOCK;
-    }
+    range_set(stock, from_front ? start + bytes : start, end - start - bytes, RANGE_STOCK);
+    int index = range_enter(place, bytes, RANGE_USED);
+    if (index < 0)
+        range_set(stock, start, end - start, RANGE_STOCK);
     return index;
 }
 
@@ -190,7 +186,7 @@ static void *map_pages(size_t bytes, int *index) {
     long address = map_unlocked(bytes);
     if (call_failed(address))
         return NULL;
-    *index = range_enter((uintptr_t)address, bytes);
+    *index = range_enter((uintptr_t)address, bytes, RANGE_USED);
     if (*index < 0) {
         scp_call(SYS_munmap, address, bytes);
         return NULL;
@@ -210,12 +206,11 @@ void *scp_scratch_map_shared(size_t bytes) {
     if (call_failed(address))
         return NULL;
     scp_call(SYS_madvise, address, bytes, MADV_DONTFORK);
-    int index = range_enter((uintptr_t)address, bytes);
+    int index = range_enter((uintptr_t)address, bytes, RANGE_SHARED);
     if (index < 0) {
         scp_call(SYS_munmap, address, bytes);
         return NULL;
     }
-    ranges[index].kind = RANGE_SHARED;
     return (void *)address;
 }
 
@@ -304,10 +299,10 @@ int scp_vector_reserve(struct scp_vector *vector, size_t more) {
     long moved = scp_call(SYS_mremap, vector->base, old_bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, address);
     if (call_failed(moved)) {
         scp_call(SYS_munmap, address, bytes);
-        range_set(vector->range, (uintptr_t)vector->base, old_bytes);
+        range_set(vector->range, (uintptr_t)vector->base, old_bytes, RANGE_USED);
         return -ENOMEM;
     }
-    range_set(vector->range, (uintptr_t)address, bytes);
+    range_set(vector->range, (uintptr_t)address, bytes, RANGE_USED);
     vector->base = (void *)address;
     vector->capacity = bytes / vector->element;
     return 0;

@@ -344,7 +344,8 @@ static int carry_out(void) {
         scp_snapshot_because(&checkpoint, "born when the others stood still already", "");
     else
         result = scp_precopy(&checkpoint);
-    scp_scratch_stock();
+    if (result == 0)
+        scp_scratch_stock();
     if (result == 0 && order.flags & SCP_CHECKPOINT_TOGETHER)
         result = start_together();
     if (result < 0)
