@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import time
 
-from setting import Watcher
+from setting import Watcher, end
 
 WRITTEN = (0, 1, 10, 50, 1000000)  # percent of the pages a second; the last: as quickly as it can
 CONTENTS = ("random", "text", "sparse", "untouched")
@@ -23,18 +23,35 @@ def idle(setting):
         pause_row(setting, f"idle, {threads} threads", 5, found)
 
 
-def write_limit(setting, megabytes):
+def write_limit(setting, megabytes, rounds=None):
     """ms of a direct write of so many bytes, with fsync."""
     path = os.path.join(setting.folder, "limit")
-    took = setting.limit("write", path, megabytes)
+    took = setting.limit("write", path, megabytes, rounds=rounds)
     os.unlink(path)
     return took
+
+
+def machine_row(setting, size):
+    """For how long the machine itself keeps a program from running that saves nothing: beside a direct write and with another
+    program on the other processors. A host that rations processors adds as much to what is measured under SwiftCP."""
+    program = Watcher(setting, f"machine{size}", "pause", 1, 0, plain=True)
+    others = [subprocess.Popen(["nice", "-n", "5", "sh", "-c", "while :; do :; done"]) for _ in range(1, os.cpu_count())]
+    found = []
+    for _ in range(setting.rounds):
+        program.ask()
+        write_limit(setting, size, rounds=1)
+        found.append(program.ask()[0])
+    for process in (*others, program.computation.process):
+        process.kill()
+        process.wait()
+    setting.report.row(f"standstill, nothing saved, beside a direct write of {size} MiB", statistics.median(found), "ms")
 
 
 def live(setting):
     """Programs that write while they are saved."""
     for size in setting.fitting("pause, durable"):
         limit = write_limit(setting, size)
+        machine_row(setting, size)
         for percent in WRITTEN:
             writer = Watcher(setting, f"live{size}-{percent}", "pause", size, percent, options=["--no-incremental"])
             found = writer.checkpoints(setting.rounds)
@@ -145,10 +162,10 @@ def contents(setting):
 
 
 def saved(setting, name, size, kind, options):
-    """ms until the image is durable, and its size in MB."""
-    writer = Watcher(setting, name, "pause", size, 0, kind, options=options)
-    found = [record for _, record in writer.checkpoints(setting.rounds)]
-    writer.end()
+    """ms until the image of a program that rests is durable, and its size in MB."""
+    computation = setting.computation(name, "idle", 1, size, kind, options=options)
+    found = [computation.checkpoint(300) for _ in range(setting.rounds)]
+    end(computation)
     took = statistics.median(record["duration_ms"] for record in found)
     return took, statistics.median(record["bytes_written"] for record in found) / 1e6
 

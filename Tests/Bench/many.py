@@ -1,12 +1,11 @@
 """Many of one kind: from the request until all runs again, until it is durable, and the restart until all has run once."""
 
 import resource
-import shutil
 import statistics
 import time
 
 from checkpoints import pause_row
-from setting import Watcher
+from setting import Watcher, end
 
 KINDS = (("processes", 50), ("processes", 1000), ("threads", 5000), ("descriptors", 10000), ("pipes", 9800))
 STANDSTILL = 0.25  # seconds; of less than 200 ms, from checkpoint to restart, the program does not tell
@@ -41,9 +40,7 @@ def rows(setting, kind, count):
                               "the first round after the restart")
     setting.report.row(f"restart, {name}", (int(line.split()[1]) - began) / 1e6, "ms")
     computation.restored(300)
-    computation.kill9(120)
-    computation.coordinator_gone()
-    shutil.rmtree(computation.ckptdir)
+    end(computation)
 
 
 def together(setting):

@@ -55,11 +55,11 @@ class Setting:
         computation.ready(120)
         return computation
 
-    def limit(self, *words):
+    def limit(self, *words, rounds=None):
         """Median of what the program `limits` measures, in ms."""
         return statistics.median(
             float(subprocess.run([self.program("limits"), *map(str, words)], capture_output=True, text=True,
-                                 check=True).stdout) for _ in range(self.rounds))
+                                 check=True).stdout) for _ in range(rounds or self.rounds))
 
 
 def available_memory():
@@ -95,9 +95,13 @@ class Watcher:
         return found
 
     def end(self):
-        self.computation.kill9(60)
-        self.computation.coordinator_gone()
-        shutil.rmtree(self.computation.ckptdir)
+        end(self.computation)
+
+
+def end(computation):
+    computation.kill9(120)
+    computation.coordinator_gone()
+    shutil.rmtree(computation.ckptdir)
 
 
 def launch_words(computation):
