@@ -163,15 +163,25 @@ def no_thread_is_left(folder):
     finish(computation)
 
 
+def two_restarts(folder, megabytes):
+    computation = contents(folder, "--compress", "auto", megabytes=megabytes)
+    for _ in range(2):
+        computation.checkpoint()
+        check_equal(image_tool("verify", computation.image()).returncode, 0, "verify")
+        computation.kill9()
+        computation.restart()
+        computation.restored()
+    finish(computation)
+
+
 def limited(folder):
     """A folder on a file system of 24 MB; it goes with the process that has made it."""
     os.makedirs(folder, exist_ok=True)
     return subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=777", "tmpfs", folder], check=False).returncode == 0
 
 
-@suite.case(limit=120, needs="root")
-def a_full_disk_fails_the_checkpoint_alone(folder):
-    computation = contents(folder, "--compress", "zstd", megabytes=90)
+def a_full_disk_fails_the_checkpoint_alone(folder, megabytes):
+    computation = contents(folder, "--compress", "zstd", megabytes=megabytes)
     computation.checkpoint()
     before, aside = computation.generations(), computation.ckptdir + ".aside"
     os.rename(computation.ckptdir, aside)
@@ -189,3 +199,9 @@ def a_full_disk_fails_the_checkpoint_alone(folder):
     check_equal(len(os.listdir(f"/proc/{computation.program_pid()}/task")), 2, "threads of the program")
     computation.checkpoint()
     finish(computation)
+
+
+for name, size in {"small": 90, "large": 200}.items():  # of more than 128 MiB a thread of its own does the writing
+    suite.add(f"a_full_disk_fails_the_checkpoint_alone.{name}",
+              lambda folder, size=size: a_full_disk_fails_the_checkpoint_alone(folder, size), limit=120, needs="root")
+    suite.add(f"words_are_right_after_two_restarts.{name}", lambda folder, size=size: two_restarts(folder, size), limit=120)

@@ -7,7 +7,7 @@
 //
 //   sink --copy--> | pack | pack | pack | pack | ...     a ring; the checkpoint thread fills it and empties it in order
 //                     |      |      |                    helpers take what is full: READY -> TAKEN -> DONE
-//                     +------+------+--> out --> file
+//                     +------+------+--> out --> writer --> file
 #ifndef SWIFTCP_ENCODE_H
 #define SWIFTCP_ENCODE_H
 
@@ -86,8 +86,9 @@ struct scp_encoder {
     struct scp_helpers helpers;
     struct scp_choice choice;
     void *own_memory, *own_codec; // the checkpoint thread's, where there are no helpers
+    uint8_t *outs; // the memory of two: one is filled while the other is written
     uint8_t *out; // gathered for one write; stands at file_position
-    size_t out_used;
+    size_t out_used, passed; // bytes, passed: of the last write
     uint64_t end; // of the content
     uint64_t dead; // bytes of content that nobody has any more
     bool plain; // the program stands still: nothing is compressed now

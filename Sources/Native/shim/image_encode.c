@@ -3,7 +3,6 @@
 // A page that is saved again cannot go to its old place, whose pack may have been compressed and written: it goes to the
 // end of the content, and its old bytes are dead (Docs/decisions/0011-compressed-chunks.md).
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -29,7 +28,7 @@ int scp_encode_open(struct scp_checkpoint *checkpoint) {
         return scp_fail(checkpoint, ENOMEM, "no memory to compress the image", NULL);
     scp_choice_open(&encoder->choice, checkpoint->order->compression);
     encoder->ring = scp_scratch_map((size_t)SCP_PACKS * 2 * SCP_PACK_BYTES);
-    encoder->out = scp_scratch_map(OUT_ROOM);
+    encoder->outs = encoder->out = scp_scratch_map((size_t)2 * OUT_ROOM);
     encoder->end = SCP_DATA_OFFSET;
     int result = scp_vector_open(&encoder->chunks, sizeof(struct scp_chunk), 1024);
     if (result != 0 || encoder->ring == NULL || encoder->out == NULL)
@@ -48,7 +47,7 @@ void scp_encode_close(struct scp_memory *memory) {
     scp_helpers_stop(encoder);
     scp_vector_close(&encoder->chunks);
     scp_scratch_unmap(encoder->ring);
-    scp_scratch_unmap(encoder->out);
+    scp_scratch_unmap(encoder->outs);
     scp_scratch_unmap(encoder->own_memory);
     scp_scratch_unmap(encoder);
     memory->encoder = NULL;
@@ -98,14 +97,6 @@ bool scp_encode_one(struct scp_encoder *encoder, void *codec) {
 
 // ---- to the file ---------------------------------------------------------------------------------------------------------
 
-// Of small images nothing goes past the page cache: when the speed of the disk must be known, the disk is waited for.
-static void await_disk(struct scp_checkpoint *checkpoint, uint64_t offset, size_t length) {
-    const struct scp_memory *memory = memory_of(checkpoint);
-    if (memory->encoder->choice.automatic && memory->direct < 0)
-        scp_call(SYS_sync_file_range, checkpoint->image, offset, length,
-                 SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-}
-
 // How long so many bytes take the disk: no less than the limit has them take, which lets those pass at once that come late.
 static int64_t disk_time(const struct scp_checkpoint *checkpoint, size_t length, int64_t took) {
     uint64_t limit = checkpoint->order->io_limit; // MB/s: bytes in a microsecond
@@ -113,20 +104,33 @@ static int64_t disk_time(const struct scp_checkpoint *checkpoint, size_t length,
     return took > least ? took : least;
 }
 
+// The last write. Of the speed of the disk only large ones tell something.
+static int await_written(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = memory_of(checkpoint);
+    struct scp_encoder *encoder = memory->encoder;
+    int result = scp_sink_await(checkpoint);
+    if (result == 0 && encoder->passed == OUT_BYTES)
+        scp_choice_wrote(&encoder->choice, OUT_BYTES, disk_time(checkpoint, OUT_BYTES, memory->writing.took));
+    encoder->passed = 0;
+    return result;
+}
+
+// What is beyond `length` goes to the other buffer, which was written before.
 static int write_out(struct scp_checkpoint *checkpoint, size_t length) {
-    struct scp_encoder *encoder = memory_of(checkpoint)->encoder;
-    int64_t start = scp_now();
-    int result = scp_image_write(checkpoint, encoder->out, length, checkpoint->file_position);
+    struct scp_memory *memory = memory_of(checkpoint);
+    struct scp_encoder *encoder = memory->encoder;
+    int result = await_written(checkpoint);
     if (result < 0)
         return result;
-    if (length == OUT_BYTES) {
-        await_disk(checkpoint, checkpoint->file_position, length);
-        scp_choice_wrote(&encoder->choice, length, disk_time(checkpoint, length, scp_now() - start));
-    }
-    checkpoint->file_position += length;
+    uint8_t *full = encoder->out;
+    uint64_t offset = checkpoint->file_position;
+    encoder->out = full == encoder->outs ? encoder->outs + OUT_ROOM : encoder->outs;
     encoder->out_used -= length;
-    memmove(encoder->out, encoder->out + length, encoder->out_used);
-    return 0;
+    memcpy(encoder->out, full + length, encoder->out_used);
+    encoder->passed = length;
+    checkpoint->file_position += length;
+    bool waits = encoder->choice.automatic && memory->direct < 0 && length == OUT_BYTES; // small images: the page cache
+    return scp_sink_pass(checkpoint, full, length, offset, waits);
 }
 
 static int put(struct scp_checkpoint *checkpoint, const struct scp_pack *pack) {
@@ -216,8 +220,9 @@ static int publish(struct scp_checkpoint *checkpoint) {
     return result;
 }
 
-int scp_encode_write(struct scp_checkpoint *checkpoint, const uint8_t *bytes, size_t length, uint64_t place) {
+int scp_encode_write(struct scp_checkpoint *checkpoint, const void *content, size_t length, uint64_t place) {
     struct scp_encoder *encoder = memory_of(checkpoint)->encoder;
+    const uint8_t *bytes = content;
     while (length > 0) {
         struct scp_pack *pack = &encoder->packs[encoder->next % SCP_PACKS];
         bool follows = pack->length > 0 && pack->place + pack->length == place;
@@ -250,6 +255,8 @@ int scp_encode_rest(struct scp_checkpoint *checkpoint) {
         result = write_packs(checkpoint, encoder->next);
     if (result == 0 && encoder->out_used > 0)
         result = write_out(checkpoint, encoder->out_used);
+    if (result == 0)
+        result = await_written(checkpoint);
     checkpoint->file_position = (checkpoint->file_position + SCP_PAGE - 1) & ~(uint64_t)(SCP_PAGE - 1);
     scp_helpers_stop(encoder);
     scp_call(SYS_madvise, encoder->ring, (size_t)SCP_PACKS * 2 * SCP_PACK_BYTES, MADV_DONTNEED);

@@ -5,7 +5,7 @@
 #include "encode.h"
 #include "worker.h"
 
-#define MEMORY_MAXIMUM (48ull << 20) // bytes, of all of them
+#define MEMORY_MAXIMUM (35ull << 20) // bytes, of all of them: with ring and outputs about 64 MiB
 #define POLITE 5 // nice levels below the program's threads
 
 // ---- in a helper ---------------------------------------------------------------------------------------------------------

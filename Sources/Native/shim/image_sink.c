@@ -94,6 +94,13 @@ int scp_image_write(struct scp_checkpoint *checkpoint, const void *bytes, size_t
     return result < 0 ? scp_image_fail(checkpoint, result, "write") : 0;
 }
 
+// Of what goes through the page cache: when the speed of the disk must be known, the disk is waited for.
+static void await_disk(const struct scp_checkpoint *checkpoint, const struct scp_batch *batch) {
+    const struct scp_sink_part *part = batch->parts.base;
+    scp_call(SYS_sync_file_range, checkpoint->image, part->offset, batch->used,
+             SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+}
+
 int scp_write_all(int descriptor, const void *bytes, size_t length, uint64_t offset) {
     for (size_t done = 0; done < length;) {
         long put = scp_call(SYS_pwrite64, descriptor, (const char *)bytes + done, length - done, offset + done);
@@ -110,17 +117,25 @@ int scp_write_all(int descriptor, const void *bytes, size_t length, uint64_t off
 //
 //   sink   |  filling ...    |  writing         |           a round, with a writer: they change places
 //          |  filling ...                                |  the pause: as much as there is room for
+//          |  filling ...    | -> encoder -> writing      compressed
 
-int scp_sink_write(struct scp_checkpoint *checkpoint, const struct scp_batch *batch) {
-    const struct scp_memory *memory = checkpoint->image_private;
+typedef int put_part(struct scp_checkpoint *checkpoint, const void *bytes, size_t length, uint64_t offset);
+
+static int put_all(struct scp_checkpoint *checkpoint, const struct scp_batch *batch, put_part *put) {
     const struct scp_sink_part *parts = batch->parts.base;
     const uint8_t *from = batch->bytes;
     int result = 0;
-    if (batch->spilled)
-        return scp_spill_write(checkpoint, batch);
     for (size_t i = 0; result == 0 && i < batch->parts.count; from += parts[i].length, i++)
-        result = memory->encoder ? scp_encode_write(checkpoint, from, parts[i].length, parts[i].offset)
-                                 : scp_image_put(checkpoint, from, parts[i].length, parts[i].offset);
+        result = put(checkpoint, from, parts[i].length, parts[i].offset);
+    return result;
+}
+
+int scp_sink_write(struct scp_checkpoint *checkpoint, struct scp_batch *batch) {
+    int64_t start = scp_now();
+    int result = batch->spilled ? scp_spill_write(checkpoint, batch) : put_all(checkpoint, batch, scp_image_put);
+    if (result == 0 && batch->waits)
+        await_disk(checkpoint, batch);
+    batch->took = scp_now() - start;
     return result;
 }
 
@@ -146,12 +161,31 @@ static void change_places(struct scp_memory *memory) {
         memory->filling.bytes += SCP_SINK_DIRECT;
 }
 
-// What was gathered, to the writer; without one it is written.
+static int pass_writing(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = checkpoint->image_private;
+    if (!scp_writer_runs(memory))
+        return written(checkpoint, scp_sink_write(checkpoint, &memory->writing));
+    scp_writer_pass(memory);
+    return 0;
+}
+
+int scp_sink_pass(struct scp_checkpoint *checkpoint, uint8_t *bytes, size_t length, uint64_t offset, bool waits) {
+    struct scp_batch *batch = &((struct scp_memory *)checkpoint->image_private)->writing;
+    struct scp_sink_part part = {.offset = offset, .length = length};
+    batch->bytes = bytes;
+    batch->used = length;
+    batch->waits = waits;
+    batch->parts.count = 0;
+    int result = scp_vector_append(&batch->parts, &part, 1);
+    return result < 0 ? scp_image_fail(checkpoint, result, "write") : pass_writing(checkpoint);
+}
+
+// What was gathered, to the encoder or the writer; without them it is written.
 static int pass_on(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = checkpoint->image_private;
     int result = 0;
     if (memory->encoder != NULL) {
-        result = scp_sink_write(checkpoint, &memory->filling);
+        result = put_all(checkpoint, &memory->filling, scp_encode_write);
         memory->filling.used = memory->filling.parts.count = 0;
         return result;
     }
@@ -162,10 +196,7 @@ static int pass_on(struct scp_checkpoint *checkpoint) {
     if (result < 0)
         return result;
     change_places(memory);
-    if (!scp_writer_runs(memory))
-        return written(checkpoint, scp_sink_write(checkpoint, &memory->writing));
-    scp_writer_pass(memory);
-    return 0;
+    return pass_writing(checkpoint);
 }
 
 int scp_sink_flush(struct scp_checkpoint *checkpoint) {

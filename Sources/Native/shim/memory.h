@@ -98,10 +98,12 @@ struct scp_file_pages {
 
 // Bytes gathered for one write, and where in the image they belong.
 struct scp_batch {
-    uint8_t *bytes; // of the sink
+    uint8_t *bytes; // of the sink, or of the encoder
     size_t used;
     struct scp_vector parts; // struct scp_sink_part
     bool spilled; // goes to the spill first
+    bool waits; // until the disk has it
+    int64_t took; // ns that it took to write
 };
 
 // helper_thread.c: a thread beside the checkpoint thread.
@@ -346,8 +348,10 @@ struct scp_sink_part {
 uint8_t *scp_sink_room(struct scp_checkpoint *checkpoint, size_t length, uint64_t offset);
 int scp_sink_flush(struct scp_checkpoint *checkpoint); // all of it has been written, or stands in the spill
 int scp_sink_await(struct scp_checkpoint *checkpoint); // all that has been passed on
-// Writes it where it belongs, to the spill (both without a word) or to the encoder: 0 or -errno. For one thread at a time.
-int scp_sink_write(struct scp_checkpoint *checkpoint, const struct scp_batch *batch);
+// These bytes, which the caller leaves as they are until they have been awaited, to the writer, or to the file.
+int scp_sink_pass(struct scp_checkpoint *checkpoint, uint8_t *bytes, size_t length, uint64_t offset, bool waits);
+// Writes it where it belongs, or to the spill, without a word: 0 or -errno. For one thread at a time.
+int scp_sink_write(struct scp_checkpoint *checkpoint, struct scp_batch *batch);
 void scp_sink_open_direct(struct scp_checkpoint *checkpoint);
 void scp_sink_close_direct(struct scp_memory *memory);
 // From now on writing keeps to the order's limit, or not.
@@ -394,7 +398,7 @@ void scp_encode_close(struct scp_memory *memory);
 // Where the next new page of content goes.
 uint64_t *scp_content_end(struct scp_checkpoint *checkpoint);
 // Takes content that has its place there; with an encoder only.
-int scp_encode_write(struct scp_checkpoint *checkpoint, const uint8_t *bytes, size_t length, uint64_t place);
+int scp_encode_write(struct scp_checkpoint *checkpoint, const void *bytes, size_t length, uint64_t place);
 // Writes all that was taken; no helper is left. file_position is then the end of the file, a whole page.
 int scp_encode_rest(struct scp_checkpoint *checkpoint);
 // From now on content is stored as it is, because the program stands still for it; or not any more.

@@ -185,7 +185,8 @@ static void write_large(struct scp_checkpoint *checkpoint) {
     memory->sink_limit = direct ? SCP_SINK_DIRECT : SCP_SINK_WRITE;
     if (direct)
         scp_call(SYS_madvise, memory->sink, SCP_SINK_BYTES, MADV_HUGEPAGE); // filled sooner
-    if (direct && checkpoint->order->stopped_by == 0) // the stop would hold new threads too
+    if ((direct || memory->encoder != NULL) &&
+        checkpoint->order->stopped_by == 0) // the stop would hold new threads too
         scp_writer_open(checkpoint);
 }
 
