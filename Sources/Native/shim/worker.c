@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #define NEWBORN_MS 3 // most commands of a shell have gone by then, and the coordinator need never hear of them
 #define FIRST_WAIT_MS 50
@@ -13,6 +14,8 @@
 #define SMALL_IMAGE (16u << 20) // bytes
 #define FIRST_PACE_NS 20000000ll // between looks at what was written while the others are waited for; longer each time
 #define LAST_PACE_NS 2000000000ll
+#define MAKE_WAY_NS 100000u // of each process that runs on
+#define MAKE_WAY_LIMIT_NS 100000000u
 #define BIRTH_WAIT_MS 20 // from WELCOME to the order of a checkpoint that is under way
 #define BIRTH_LIMIT_NS 2000000000ll // for all of it
 
@@ -298,6 +301,14 @@ static void let_go(void) {
     run_callbacks(SCP_EVENT_RESUMED);
 }
 
+// All are let go at once, and the processors are theirs first: whoever was quick leaves them to the others.
+static void make_way(void) {
+    uint64_t ns = checkpoint.processes * MAKE_WAY_NS;
+    struct timespec rest = {.tv_nsec = (long)(ns < MAKE_WAY_LIMIT_NS ? ns : MAKE_WAY_LIMIT_NS)};
+    if (checkpoint.processes > 1)
+        scp_call(SYS_nanosleep, &rest, NULL);
+}
+
 static int complete(void) {
     int result = scp_image_finish(&checkpoint);
     if (result == 0)
@@ -357,7 +368,10 @@ static int carry_out(void) {
         return complete_and_end();
     let_go();
     scp_pace_set(SCP_PACE_PATIENT);
-    return result == 0 ? complete() : result;
+    if (result < 0)
+        return result;
+    make_way();
+    return complete();
 }
 
 static void tell_failure(void) {
