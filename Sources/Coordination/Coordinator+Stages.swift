@@ -61,7 +61,7 @@ extension Coordinator {
         guard let count = computations[id]?.checkpoint?.members.count, var next = stage.next,
             let generation = computations[id]?.checkpoint?.generation
         else { return }
-        if next == .surveyed, count == 1 { next = .examined }  // shares nothing
+        if next == .surveyed, count == 1 { next = .snapshotted }  // shares nothing
         sendToMembers(id, .go(StageGo(stage: stage, generation: generation, processes: UInt32(count))))
         let deadline = stageDeadline(next)
         computations[id]?.checkpoint?.phase = .stage(next)
@@ -99,7 +99,7 @@ extension Coordinator {
             }
             prepared(id, worker.connection)
             passBarrier(id)
-        case .numbering: memberGoneInThePause(id, worker, "examined")
+        case .numbering: memberGoneInThePause(id, worker, "snapshotted")
         case .stage(.written): memberGoneWhileWriting(id, worker)
         case .stage(let stage):
             guard checkpoint.members[worker.connection] != nil else { return }

@@ -5,7 +5,7 @@ import CSwiftCP
 /// A stage of a checkpoint, in order.
 public enum Stage: UInt32, Comparable, Sendable, CaseIterable {
     case running = 0
-    case quiesced, surveyed, examined, snapshotted, written, committed
+    case quiesced, surveyed, snapshotted, written, committed
 
     public static func < (left: Stage, right: Stage) -> Bool { left.rawValue < right.rawValue }
 
@@ -14,7 +14,6 @@ public enum Stage: UInt32, Comparable, Sendable, CaseIterable {
         case .running: "running"
         case .quiesced: "quiesced"
         case .surveyed: "surveyed"
-        case .examined: "examined"
         case .snapshotted: "snapshotted"
         case .written: "written"
         case .committed: "committed"

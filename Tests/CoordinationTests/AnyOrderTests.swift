@@ -143,7 +143,7 @@ struct AnyOrderTests {
                 processes[index].isPrepared = true
                 return rig.report(process.connection, .running, process.generation)
             }
-            if next == .surveyed, process.count == 1 { next = .examined }
+            if next == .surveyed, process.count == 1 { next = .snapshotted }
             if next == .quiesced, roll(2) == 0 {
                 let family = processes.filter { $0.computation == process.computation && $0.pid != process.pid }
                 rig.tellChildren(process.connection, family.map { UInt32($0.pid) }, process.generation)

@@ -15,7 +15,7 @@ struct CheckpointTests {
         let orders = workers.compactMap { rig.takeOrder($0) }
         #expect(orders.map(\.generation) == [1, 1, 1])
         #expect(Set(orders.map(\.path)).count == 3)
-        for stage in [Stage.quiesced, .surveyed, .examined, .snapshotted, .written] {
+        for stage in [Stage.quiesced, .surveyed, .snapshotted, .written] {
             rig.report(workers[1], stage, 1)
             rig.report(workers[2], stage, 1)
             #expect(workers.allSatisfy { rig.takeAll($0).isEmpty })
@@ -89,7 +89,7 @@ struct CheckpointTests {
 
     @Test(
         "After the death of a worker in a stage the checkpoint is made again, by those who are left",
-        arguments: [Stage.surveyed, .examined, .snapshotted])
+        arguments: [Stage.surveyed, .snapshotted])
     func deathInStage(stage: Stage) {
         var rig = Rig()
         let (victim, other) = (rig.worker(10), rig.worker(11))
@@ -113,7 +113,7 @@ struct CheckpointTests {
         var rig = Rig()
         let victim = rig.worker(10)
         let command = rig.request(Request(.checkpoint))
-        reachWaitingFor(.examined, &rig, [victim])
+        reachWaitingFor(.snapshotted, &rig, [victim])
         rig.die(victim, 10)
         #expect(rig.reply(command)?.error?.contains("process 10 (counter)") == true)
         #expect(rig.diskLog.last == "discard 1")
@@ -130,7 +130,7 @@ struct CheckpointTests {
         #expect(rig.takeAll(other).isEmpty, "it may have exec'd")
         rig.feed(.processEnded(10))
         #expect(rig.take(other) == .go(StageGo(stage: .quiesced, generation: 1)))
-        for stage in [Stage.examined, .snapshotted, .written] { rig.report(other, stage, 1) }
+        for stage in [Stage.snapshotted, .written] { rig.report(other, stage, 1) }
         #expect(rig.reply(command)?.checkpoint?.processes == 1)
     }
 
@@ -154,7 +154,7 @@ struct CheckpointTests {
         let after = rig.worker(10, name: "new")
         #expect(rig.takeOrder(after)?.path.hasSuffix("new_10.swiftcp") == true)
         _ = rig.takeAll(other)
-        for stage in [Stage.quiesced, .surveyed, .examined, .snapshotted, .written] {
+        for stage in [Stage.quiesced, .surveyed, .snapshotted, .written] {
             rig.report(after, stage, 1)
             if stage != .quiesced { rig.report(other, stage, 1) }
         }
@@ -221,7 +221,7 @@ struct CheckpointTests {
 
     @Test(
         "FAILED in any stage: the worker's own words, ABORT for the others",
-        arguments: [Stage.quiesced, .surveyed, .examined, .snapshotted, .written])
+        arguments: [Stage.quiesced, .surveyed, .snapshotted, .written])
     func failure(stage: Stage) {
         var rig = Rig()
         let (bad, good) = (rig.worker(10), rig.worker(11))
@@ -243,7 +243,7 @@ struct CheckpointTests {
     }
 
     @Test(
-        "A stage's time limit gives the checkpoint up and names who held it up", arguments: [Stage.quiesced, .examined])
+        "A stage's time limit gives the checkpoint up and names who held it up", arguments: [Stage.quiesced, .surveyed])
     func stageLimit(stage: Stage) {
         var rig = Rig {
             $0.stageLimit = 5
@@ -358,7 +358,7 @@ struct CheckpointTests {
         for worker in [first, early] { rig.report(worker, .quiesced, 1) }
         let late = rig.worker(12)
         #expect(rig.takeOrder(late) == nil)
-        for stage in [Stage.surveyed, .examined, .snapshotted, .written] {
+        for stage in [Stage.surveyed, .snapshotted, .written] {
             for worker in [first, early] { rig.report(worker, stage, 1) }
         }
         #expect(rig.reply(command)?.checkpoint?.processes == 2)
@@ -378,7 +378,7 @@ struct CheckpointTests {
         #expect(rig.take(one) == .go(StageGo(stage: .quiesced, generation: 1)))
         #expect(rig.takeAll(two).isEmpty)
         rig.feed(.message(two, .failed(Text(error: EIO, generation: 1, text: "broken"))))
-        for stage in [Stage.examined, .snapshotted, .written] { rig.report(one, stage, 1) }
+        for stage in [Stage.snapshotted, .written] { rig.report(one, stage, 1) }
         let reply = rig.reply(command)
         #expect(reply?.status == "error")
         #expect(reply?.error == "process 11 (counter): broken")
@@ -421,7 +421,7 @@ struct CheckpointTests {
         for worker in workers { rig.feed(.message(worker, .ask(Ask(kind: .checkpointAndEnd, signal: SIGTERM)))) }
         let orders = workers.compactMap { rig.takeOrder($0) }
         #expect(orders.allSatisfy { $0.flags & UInt32(SCP_CHECKPOINT_STAY_STOPPED.rawValue) != 0 })
-        for stage in [Stage.quiesced, .surveyed, .examined, .snapshotted, .written] {
+        for stage in [Stage.quiesced, .surveyed, .snapshotted, .written] {
             for worker in workers { rig.report(worker, stage, 1) }
         }
         for worker in workers {

@@ -54,7 +54,7 @@ struct ClosingTests {
         rig.report(child, .quiesced, 1)
         #expect(rig.take(parent) == go(.quiesced, 2))
         #expect(rig.take(child) == go(.quiesced, 2))
-        for stage in [Stage.surveyed, .examined, .snapshotted, .written] {
+        for stage in [Stage.surveyed, .snapshotted, .written] {
             for worker in [parent, child] { rig.report(worker, stage, 1) }
         }
         #expect(rig.reply(command)?.checkpoint?.processes == 2)
@@ -398,7 +398,7 @@ struct ClosingTests {
             rig.feed(.message(worker, .survey(Survey(generation: 1, entries: entries))))
             rig.report(worker, .surveyed, 1)
         }
-        for stage in [Stage.examined, .snapshotted, .written] {
+        for stage in [Stage.snapshotted, .written] {
             for worker in workers { rig.report(worker, stage, 1) }
         }
         #expect(rig.reply(command)?.checkpoint?.processes == 1000)

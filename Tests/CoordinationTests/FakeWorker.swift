@@ -95,7 +95,7 @@ struct FakeWorker: ~Copyable {
         guard case .checkpoint(let order) = try receive() else { throw WireError(.malformed, "no CHECKPOINT") }
         lastGeneration = order.generation
         flags = order.flags
-        for stage in [Stage.quiesced, .examined, .snapshotted, .written] {
+        for stage in [Stage.quiesced, .snapshotted, .written] {
             if stage == .written { try Files.write(Array("image of \(ownPid)".utf8), to: order.path) }
             try send(
                 .stage(

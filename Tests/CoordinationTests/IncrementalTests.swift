@@ -20,7 +20,7 @@ struct IncrementalTests {
             ])
         rig.feed(.message(workers[0], .ancestors(Ancestors(generation: 2, needed: [1], filePages: [1, 2]))))
         rig.feed(.message(workers[1], .ancestors(Ancestors(generation: 1, needed: [9]))))  // late
-        for stage in [Stage.quiesced, .surveyed, .examined, .snapshotted, .written] {
+        for stage in [Stage.quiesced, .surveyed, .snapshotted, .written] {
             for worker in workers { rig.report(worker, stage, 2) }
         }
         #expect(rig.reply(command)?.checkpoint?.incremental == true)

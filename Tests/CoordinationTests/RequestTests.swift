@@ -73,7 +73,7 @@ struct RequestTests {
         rig.feed(.message(worker, .ask(Ask(kind: .checkpointAndEnd, signal: SIGINT))))
         rig.report(worker, .quiesced, 1)
         let command = rig.request(Request(.kcheckpoint))
-        for stage in [Stage.examined, .snapshotted, .written] { rig.report(worker, stage, 1) }
+        for stage in [Stage.snapshotted, .written] { rig.report(worker, stage, 1) }
         #expect(rig.takeAll(worker).last == .kill)
         rig.die(worker, 10)
         #expect(rig.reply(command)?.checkpoint?.generation == 1)
@@ -184,7 +184,7 @@ struct RequestTests {
         rig.measures = Array(1...1000)
         let worker = rig.worker(10)
         rig.pass(1.5)
-        for stage in [Stage.quiesced, .examined, .snapshotted] { rig.report(worker, stage, 1) }
+        for stage in [Stage.quiesced, .snapshotted] { rig.report(worker, stage, 1) }
         rig.pass(30)
         _ = rig.takeAll(worker)
         rig.report(worker, .written, 1)

@@ -280,7 +280,7 @@ struct Rig {
         _ workers: [ConnectionID], _ generation: UInt32, stoppedChildren: [ConnectionID: [UInt32]] = [:]
     ) {
         let count = UInt32(workers.count)
-        for stage in [Stage.quiesced, .surveyed, .examined, .snapshotted] where stage != .surveyed || count > 1 {
+        for stage in [Stage.quiesced, .surveyed, .snapshotted] where stage != .surveyed || count > 1 {
             for worker in workers { report(worker, stage, generation) }
             for worker in workers {
                 if stage == .surveyed {

@@ -36,7 +36,7 @@ struct ServerTests {
         try command.send(.request(Request(.checkpoint)))
         // Both on this thread: the barrier must let each report before it waits for the other.
         let orders = try [one.receive(), two.receive()]
-        for stage in [Stage.quiesced, .surveyed, .examined, .snapshotted, .written] {
+        for stage in [Stage.quiesced, .surveyed, .snapshotted, .written] {
             for (index, message) in orders.enumerated() {
                 guard case .checkpoint(let order) = message else {
                     Issue.record("no CHECKPOINT")
@@ -76,7 +76,7 @@ struct ServerTests {
         var worker = try FakeWorker(server, ownPid: 501, computation: "abc")
         var command = try Connection(server.address)
         try command.send(.request(Request(.checkpoint)))
-        let answer = try worker.checkpoint(failingAfter: .examined)
+        let answer = try worker.checkpoint(failingAfter: .snapshotted)
         guard case .abort = answer, case .reply(let text) = try command.receive(limit: 10) else {
             Issue.record("no ABORT or no REPLY")
             return

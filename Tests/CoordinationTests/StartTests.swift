@@ -31,7 +31,7 @@ struct StartTests {
             rig.report(worker, .running, 1)
         }
         for worker in workers { #expect(rig.takeAll(worker) == [start(3)]) }
-        for stage in [Stage.quiesced, .surveyed, .examined, .snapshotted, .written] {
+        for stage in [Stage.quiesced, .surveyed, .snapshotted, .written] {
             for worker in workers { rig.report(worker, stage, 1) }
         }
         #expect(rig.reply(command)?.checkpoint?.processes == 3)
@@ -56,7 +56,7 @@ struct StartTests {
         rig.report(workers[4], .running, 1)
         let left = [workers[1], workers[2], workers[4]]
         for worker in left { #expect(rig.takeAll(worker) == [start(3)]) }
-        for stage in [Stage.quiesced, .surveyed, .examined, .snapshotted, .written] {
+        for stage in [Stage.quiesced, .surveyed, .snapshotted, .written] {
             for worker in left { rig.report(worker, stage, 1) }
         }
         #expect(rig.reply(command)?.checkpoint?.processes == 3)

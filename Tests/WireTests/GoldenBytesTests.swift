@@ -29,15 +29,15 @@ struct GoldenBytesTests {
             .kill,
             """
             08 00 00 00 // length: the header alone
-            06 00       // version
+            07 00       // version
             08 00       // type KILL
             """
         ),
         (
             .go(StageGo(stage: .snapshotted, generation: 258, processes: 3)),
             """
-            18 00 00 00 06 00 05 00
-            04 00 00 00 // stage snapshotted
+            18 00 00 00 07 00 05 00
+            03 00 00 00 // stage snapshotted
             02 01 00 00 // generation
             03 00 00 00 // processes
             4*00        // reserved
@@ -49,7 +49,7 @@ struct GoldenBytesTests {
                     generation: 3, hasForked: true,
                     processes: [ChildProcess(pid: 258), ChildProcess(pid: 9, isZombie: true)])),
             """
-            28 00 00 00 06 00 0b 00
+            28 00 00 00 07 00 0b 00
             03 00 00 00 01 00 00 00 // generation, flags: has forked
             02 00 00 00 4*00        // count, reserved
             02 01 00 00 4*00        // pid, flags
@@ -65,7 +65,7 @@ struct GoldenBytesTests {
                         SurveyEntry(memory: 8, device: 9, offset: 4096, length: 0x1_0000_0000),
                     ])),
             """
-            60 00 00 00 06 00 0c 00
+            60 00 00 00 07 00 0c 00
             03 00 00 00 02 00 00 00 // generation, count
             01 00 00 00 05 00 00 00 // kind description, number
             02 01 6*00  07 7*00     // device, inode
@@ -84,7 +84,7 @@ struct GoldenBytesTests {
                         Assigned(identity: 258, isOwner: false, isShared: true),
                     ], stopped: [259])),
             """
-            3c 00 00 00 06 00 0d 00
+            3c 00 00 00 07 00 0d 00
             03 00 00 00 02 00 00 00 // generation, count
             01 00 00 00 00 00 00 00 // stopped children
             01 7*00     01 00 00 00 4*00 // identity, flags: owner
@@ -95,7 +95,7 @@ struct GoldenBytesTests {
         (
             .ask(Ask(kind: .checkpointAndEnd, signal: 15)),
             """
-            10 00 00 00 06 00 09 00
+            10 00 00 00 07 00 09 00
             02 00 00 00 // kind
             0f 00 00 00 // signal
             """
@@ -103,7 +103,7 @@ struct GoldenBytesTests {
         (
             .welcome(Welcome(error: 71, text: "no")),
             """
-            08 01 00 00 06 00 02 00
+            08 01 00 00 07 00 02 00
             47 00 00 00 // error EPROTO
             4*00        // reserved
             6e 6f 246*00
@@ -116,8 +116,8 @@ struct GoldenBytesTests {
                     metadataChecksum: 0xf1f2_f3f4_f5f6_f7f8, threads: 11, regions: 12, descriptors: 13,
                     snapshot: .copyOnWrite)),
             """
-            40 00 00 00 06 00 04 00
-            05 00 00 00 05 00 00 00 // stage, generation
+            40 00 00 00 07 00 04 00
+            04 00 00 00 05 00 00 00 // stage, generation
             08 07 06 05 04 03 02 01 // pause_ns
             09 7*00                 // bytes_written
             0a 7*00                 // memory_bytes
@@ -129,7 +129,7 @@ struct GoldenBytesTests {
         (
             .failed(Text(error: 28, generation: 3, text: "full")),
             """
-            08 04 00 00 06 00 07 00
+            08 04 00 00 07 00 07 00
             1c 00 00 00 03 00 00 00
             66 75 6c 6c 1012*00
             """
@@ -138,7 +138,7 @@ struct GoldenBytesTests {
             .checkpoint(
                 CheckpointOrder(generation: 2, flags: 4, stageLimit: 1000, quiesceLimit: 500, path: "/i")),
             """
-            30 10 00 00 06 00 03 00
+            30 10 00 00 07 00 03 00
             02 00 00 00 04 00 00 00
             e8 03 00 00 f4 01 00 00
             00 00 00 00 00 00 00 00 // snapshot, compression
@@ -150,7 +150,7 @@ struct GoldenBytesTests {
         (
             .ancestors(Ancestors(generation: 9, needed: [4, 7], filePages: [9])),
             """
-            24 00 00 00 06 00 0f 00
+            24 00 00 00 07 00 0f 00
             09 00 00 00 02 00 00 00
             01 00 00 00 00 00 00 00
             04 00 00 00 07 00 00 00
@@ -163,7 +163,7 @@ struct GoldenBytesTests {
                     ownPid: 7, ownParent: 1, restarted: true, generation: 4, name: "cat", computation: "ab",
                     checkpointDirectory: "/d")),
             """
-            d8 10 00 00 06 00 01 00
+            d8 10 00 00 07 00 01 00
             07 00 00 00 01 00 00 00
             01 00 00 00 04 00 00 00
             63 61 74 61*00
@@ -175,7 +175,7 @@ struct GoldenBytesTests {
         (
             .request(Request(.interval, noWait: true, interval: 0x1_0000_0000, computation: "ab")),
             """
-            58 00 00 00 06 00 12 00
+            58 00 00 00 07 00 12 00
             05 00 00 00 01 00 00 00
             4*00 01 00 00 00
             61 62 62*00
@@ -184,13 +184,13 @@ struct GoldenBytesTests {
         (
             .launched(Launched(error: -1, coordinatorPid: 9, computation: "ab", text: "x")),
             """
-            08 02 00 00 06 00 11 00
+            08 02 00 00 07 00 11 00
             ff ff ff ff 09 00 00 00
             61 62 62*00
             78 439*00
             """
         ),
-        (.reply("{}"), "0a 00 00 00 06 00 13 00 7b 7d"),
+        (.reply("{}"), "0a 00 00 00 07 00 13 00 7b 7d"),
     ]
 
     @Test("Each message has its bytes, and the bytes are read as that message", arguments: cases.indices)

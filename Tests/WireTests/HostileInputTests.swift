@@ -52,14 +52,14 @@ struct HostileInputTests {
     @Test("Another version is named, with the type of the message")
     func version() throws {
         var frame = try Message.request(Request(.status)).encoded()
-        frame[4] = 7
+        frame[4] = UInt8(SCP_PROTOCOL_VERSION) + 1
         var frames = FrameBuffer()
         frames.append(frame)
         #expect {
             try frames.next()
         } throws: { error in
             guard let error = error as? WireError else { return false }
-            return error.kind == .version(18) && error.text.contains("version 7")
+            return error.kind == .version(18) && error.text.contains("version \(SCP_PROTOCOL_VERSION + 1)")
         }
     }
 

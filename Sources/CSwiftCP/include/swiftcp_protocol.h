@@ -27,7 +27,7 @@
 
 #include <stdint.h>
 
-#define SCP_PROTOCOL_VERSION 6u
+#define SCP_PROTOCOL_VERSION 7u
 #define SCP_FRAME_MAXIMUM (16u << 20)
 
 struct scp_frame {
@@ -63,10 +63,9 @@ enum scp_stage {
     SCP_STAGE_RUNNING = 0, // as a report: prepared to be stopped; as GO: all are
     SCP_STAGE_QUIESCED = 1, // all user threads parked
     SCP_STAGE_SURVEYED = 2, // what it may share with other processes is told; skipped by a process that is alone
-    SCP_STAGE_EXAMINED = 3, // everything is known and can be saved
-    SCP_STAGE_SNAPSHOTTED = 4, // memory taken; GO lets the threads run
-    SCP_STAGE_WRITTEN = 5, // image complete and fsynced
-    SCP_STAGE_COMMITTED = 6, // only as GO: manifest and folder are durable
+    SCP_STAGE_SNAPSHOTTED = 3, // everything is known, memory taken; GO lets the threads run
+    SCP_STAGE_WRITTEN = 4, // image complete and fsynced
+    SCP_STAGE_COMMITTED = 5, // only as GO: manifest and folder are durable
 };
 
 struct scp_hello {

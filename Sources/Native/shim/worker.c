@@ -174,11 +174,11 @@ static int reach(enum scp_stage stage) {
     return result < 0 ? result : await(stage == SCP_STAGE_WRITTEN ? SCP_STAGE_COMMITTED : stage);
 }
 
-// Of a barrier in the pause that is there for the others: who is alone tells and goes on. GO comes, and is passed over.
-static int reach_with_others(enum scp_stage stage) {
+// The barrier of SNAPSHOTTED is there for the others: who is alone tells and goes on. GO comes, and is passed over.
+static int reach_snapshotted(void) {
     if (checkpoint.processes != 1)
-        return reach(stage);
-    int result = report_stage(stage);
+        return reach(SCP_STAGE_SNAPSHOTTED);
+    int result = report_stage(SCP_STAGE_SNAPSHOTTED);
     return result < 0 ? result : scp_worker_heed();
 }
 
@@ -271,8 +271,6 @@ static int pause_and_take(void) {
     if (result < 0)
         return result;
     result = examine_when_all_stand();
-    if (result == 0)
-        result = reach_with_others(SCP_STAGE_EXAMINED);
     scp_reentry_prepare(); // what a restart finds in this memory
     if (result == 0)
         result = scp_image_write_memory(&checkpoint);
@@ -285,7 +283,7 @@ static int pause_and_take(void) {
         report_snapshot();
     if (result == 0 && checkpoint.ancestor_count + checkpoint.file_page_count > 0)
         report_ancestors();
-    return result == 0 ? reach_with_others(SCP_STAGE_SNAPSHOTTED) : result;
+    return result == 0 ? reach_snapshotted() : result;
 }
 
 // In a process that is stopped nobody could carry them out.
