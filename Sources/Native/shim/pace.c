@@ -5,9 +5,12 @@
 #include "shim.h"
 
 #include <sched.h>
+#include <time.h>
 
 #define PATIENT_NS 100000000u // the longest there is
 #define PROMPT_NS 100000u // the shortest
+#define WAY_NS 100000u // for each process that runs on
+#define WAY_LIMIT_NS 100000000u
 
 void scp_pace_set(enum scp_pace pace) {
     static enum scp_pace last;
@@ -21,4 +24,11 @@ void scp_pace_set(enum scp_pace pace) {
         return;
     schedule.runtime = slices[pace];
     scp_call(SYS_sched_setattr, 0, &schedule, 0);
+}
+
+void scp_pace_make_way(uint32_t processes) {
+    uint64_t ns = (uint64_t)processes * WAY_NS;
+    struct timespec rest = {.tv_nsec = (long)(ns < WAY_LIMIT_NS ? ns : WAY_LIMIT_NS)};
+    if (processes > 1)
+        scp_call(SYS_nanosleep, &rest, NULL);
 }

@@ -185,6 +185,7 @@ enum scp_slot_state {
 };
 
 // Stops every user thread. On failure (time limit, thread in uninterruptible sleep) everything runs again.
+void scp_quiesce_prepare(void); // before the pause: what it needs for as many threads as there are
 int scp_quiesce(struct scp_checkpoint *checkpoint);
 void scp_resume(void); // lets all parked threads go
 size_t scp_slot_count(void);
@@ -296,5 +297,7 @@ enum scp_pace {
     SCP_PACE_PROMPT, // it goes first itself
 };
 void scp_pace_set(enum scp_pace pace); // of the thread that asks; what does not do is left
+// So many processes are let go at once, and the processors are theirs first: who has let its own go rests for a moment.
+void scp_pace_make_way(uint32_t processes);
 
 #endif

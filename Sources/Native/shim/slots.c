@@ -22,19 +22,28 @@ struct scp_slot *scp_slot_number(size_t index) {
     return &chunks[index / SLOTS_PER_CHUNK][index % SLOTS_PER_CHUNK];
 }
 
+// The memory where the slot of this number is, or will be.
+static bool chunk_map(size_t number) {
+    const size_t bytes = sizeof(struct scp_slot) * SLOTS_PER_CHUNK;
+    struct scp_slot **chunk = &chunks[number / SLOTS_PER_CHUNK];
+    if (*chunk)
+        return true;
+    long memory =
+        scp_call(SYS_mmap, scp_lasting_place(bytes), bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory < 0 && memory > -4096)
+        return false;
+    *chunk = (struct scp_slot *)memory;
+    return true;
+}
+
+void scp_slots_expect(size_t threads) {
+    for (size_t number = 0; number < threads && number < SCP_SLOTS_MAXIMUM; number += SLOTS_PER_CHUNK)
+        chunk_map(number);
+}
+
 static struct scp_slot *slot_new(void) {
-    if (count == CHUNKS * SLOTS_PER_CHUNK)
-        return NULL;
-    struct scp_slot **chunk = &chunks[count / SLOTS_PER_CHUNK];
-    if (!*chunk) {
-        const size_t bytes = sizeof **chunk * SLOTS_PER_CHUNK;
-        long memory = scp_call(SYS_mmap, scp_lasting_place(bytes), bytes, PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (memory < 0 && memory > -4096)
-            return NULL;
-        *chunk = (struct scp_slot *)memory;
-    }
-    return scp_slot_number(count++);
+    bool there = count < SCP_SLOTS_MAXIMUM && chunk_map(count);
+    return there ? scp_slot_number(count++) : NULL;
 }
 
 // Open addressing; made anew when a checkpoint begins and when half full.

@@ -8,6 +8,8 @@
 
 size_t scp_slots_made(void);
 struct scp_slot *scp_slot_number(size_t index);
+// Maps memory for the slots of so many threads, as far as there is any: what is mapped in the pause has smaps read again.
+void scp_slots_expect(size_t threads);
 // Makes the index from tids to slots anew; slots of ended threads may then be given to others.
 void scp_slots_reindex(void);
 // Finds the thread's slot, or gives it one. NULL when memory is short.

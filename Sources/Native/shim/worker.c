@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #define NEWBORN_MS 3 // most commands of a shell have gone by then, and the coordinator need never hear of them
 #define FIRST_WAIT_MS 50
@@ -14,8 +13,6 @@
 #define SMALL_IMAGE (16u << 20) // bytes
 #define FIRST_PACE_NS 20000000ll // between looks at what was written while the others are waited for; longer each time
 #define LAST_PACE_NS 2000000000ll
-#define MAKE_WAY_NS 100000u // of each process that runs on
-#define MAKE_WAY_LIMIT_NS 100000000u
 #define BIRTH_WAIT_MS 20 // from WELCOME to the order of a checkpoint that is under way
 #define BIRTH_LIMIT_NS 2000000000ll // for all of it
 
@@ -183,6 +180,7 @@ static int reach_snapshotted(void) {
 }
 
 static int prepare(void) {
+    scp_quiesce_prepare();
     int result = scp_tables_open(&checkpoint);
     if (result == 0)
         result = scp_state_prepare(&checkpoint);
@@ -299,14 +297,6 @@ static void let_go(void) {
     run_callbacks(SCP_EVENT_RESUMED);
 }
 
-// All are let go at once, and the processors are theirs first: whoever was quick leaves them to the others.
-static void make_way(void) {
-    uint64_t ns = checkpoint.processes * MAKE_WAY_NS;
-    struct timespec rest = {.tv_nsec = (long)(ns < MAKE_WAY_LIMIT_NS ? ns : MAKE_WAY_LIMIT_NS)};
-    if (checkpoint.processes > 1)
-        scp_call(SYS_nanosleep, &rest, NULL);
-}
-
 static int complete(void) {
     int result = scp_image_finish(&checkpoint);
     if (result == 0)
@@ -368,7 +358,7 @@ static int carry_out(void) {
     scp_pace_set(SCP_PACE_PATIENT);
     if (result < 0)
         return result;
-    make_way();
+    scp_pace_make_way(checkpoint.processes);
     return complete();
 }
 
