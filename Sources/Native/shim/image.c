@@ -159,12 +159,8 @@ int scp_image_write_memory(struct scp_checkpoint *checkpoint) {
     scp_encode_plain(checkpoint, checkpoint->snapshot == SCP_SNAPSHOT_PRECOPY);
     scp_saved_begin(checkpoint, SCP_PASS_LAST);
     for (size_t i = 0; result == 0 && i < checkpoint->regions.count; i++) {
-        struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
-        size_t before = checkpoint->blocks.count;
+        const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
         result = scp_pages_scan(checkpoint, region, scp_saved_run);
-        for (size_t block = before; block < checkpoint->blocks.count; block++)
-            if (((struct scp_block *)checkpoint->blocks.base)[block].flags & SCP_BLOCK_GUARD)
-                region->flags |= SCP_REGION_GUARDS;
     }
     if (result == 0)
         result = scp_saved_end(checkpoint);

@@ -98,6 +98,27 @@ static struct scp_block *head(struct scp_memory *memory) {
     return &memory->saved_head;
 }
 
+// Following blocks that end before `limit` go over as they are: thousands, where an image has many ancestors. Those with one
+// of the `flags` stop it, and so do gaps where `at` says from where on there may be none; it is then moved. (The first block may
+// continue the table's last one: it is taken alone.)
+static int keep_following(struct scp_checkpoint *checkpoint, uint64_t limit, uint32_t flags, uint64_t *at) {
+    struct scp_memory *memory = memory_of(checkpoint);
+    const struct scp_block *first = scp_vector_at(&memory->saved, memory->saved_next), *block = first;
+    const struct scp_block *end = (const struct scp_block *)memory->saved.base + memory->saved.count;
+    if (first == NULL || memory->saved_head.length != 0)
+        return 0;
+    for (; block < end && end_of(block) <= limit && !(block->flags & flags); block++) {
+        if (at != NULL && block->address != *at)
+            break;
+        if (at != NULL)
+            *at = end_of(block);
+    }
+    memory->saved_next += (size_t)(block - first);
+    if (scp_vector_append(&checkpoint->blocks, first, (size_t)(block - first)) != 0)
+        return scp_fail(checkpoint, ENOMEM, "no memory for the table of blocks", NULL);
+    return 0;
+}
+
 // What no run has covered.
 static int leave(struct scp_checkpoint *checkpoint, const struct scp_block *part) {
     if (memory_of(checkpoint)->pass == SCP_PASS_ROUND)
@@ -113,6 +134,8 @@ static int leave_until(struct scp_checkpoint *checkpoint, uint64_t address) {
         struct scp_block part = front(block, length);
         cut_front(block, length);
         result = leave(checkpoint, &part);
+        if (result == 0 && memory_of(checkpoint)->pass == SCP_PASS_ROUND)
+            result = keep_following(checkpoint, address, 0, NULL);
     }
     return result;
 }
@@ -180,6 +203,8 @@ int scp_saved_run(struct scp_checkpoint *checkpoint, const struct scp_region *re
         cut_front(block, length);
         result = kept ? scp_saved_keep(checkpoint, &part) : take_again(checkpoint, region, run, &part);
         at += length;
+        if (result == 0 && run->unchanged && !scp_same_must_be_shown(memory, region, run))
+            result = keep_following(checkpoint, run->end, SCP_SAVED_CLEAN, &at);
     }
     if (result == 0 && run->class == SCP_RUN_GUARD && memory->pass == SCP_PASS_LAST)
         result = scp_blocks_guard(checkpoint, run->start, run->end);
@@ -314,7 +339,7 @@ static void complete(const struct scp_memory *memory, const struct scp_region *r
 
 // One block of the image, from one of the last pass's. *number moves over the regions.
 static int finish_block(struct scp_checkpoint *checkpoint, const struct scp_block *saved, size_t *number) {
-    const struct scp_region *region = scp_vector_at(&checkpoint->regions, *number);
+    struct scp_region *region = scp_vector_at(&checkpoint->regions, *number);
     while (region != NULL && region->end <= saved->address)
         region = scp_vector_at(&checkpoint->regions, ++*number);
     const struct scp_block *last = scp_vector_at(&checkpoint->blocks, checkpoint->blocks.count - 1);
@@ -325,7 +350,9 @@ static int finish_block(struct scp_checkpoint *checkpoint, const struct scp_bloc
     if (block == NULL)
         return scp_fail(checkpoint, ENOMEM, "no memory for the table of blocks", NULL);
     *block = *saved;
-    if (!(block->flags & SCP_BLOCK_GUARD))
+    if (block->flags & SCP_BLOCK_GUARD)
+        region->flags |= SCP_REGION_GUARDS;
+    else
         complete(memory_of(checkpoint), region, block);
     checkpoint->memory_bytes += block->stored_length;
     return 0;

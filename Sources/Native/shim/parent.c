@@ -161,11 +161,11 @@ int scp_parent_settle(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = checkpoint->image_private;
     struct scp_block *blocks = checkpoint->blocks.base;
     struct scp_parent_file *files = memory->files.base;
-    uint32_t place[SCP_ANCESTORS_MAXIMUM + 1] = {0}, kept = 0;
-    if (memory->files.count == 0)
-        return 0;
-    for (size_t i = 0; i < checkpoint->blocks.count; i++)
+    uint32_t place[SCP_ANCESTORS_MAXIMUM + 1] = {1}, kept = 0; // 1: the image itself, and files with a block
+    for (size_t i = 0, seen = 0; i < checkpoint->blocks.count && seen < memory->files.count; i++) {
+        seen += place[blocks[i].file] == 0;
         place[blocks[i].file] = 1;
+    }
     for (uint32_t i = 1; i <= memory->files.count; i++) {
         if (place[i] == 0)
             continue;
@@ -177,8 +177,9 @@ int scp_parent_settle(struct scp_checkpoint *checkpoint) {
             sort_in(checkpoint->ancestors, &checkpoint->ancestor_count, files[kept - 1].generation);
     }
     place[0] = 0;
+    bool all = kept == memory->files.count;
     memory->files.count = kept;
-    for (size_t i = 0; i < checkpoint->blocks.count; i++)
+    for (size_t i = 0; i < checkpoint->blocks.count && !all; i++)
         blocks[i].file = place[blocks[i].file];
     return 0;
 }
