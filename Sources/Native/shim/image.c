@@ -26,7 +26,7 @@ static bool swap_in_use(void) {
 static int open_vectors(struct scp_checkpoint *checkpoint, struct scp_memory *memory) {
     int result = scp_vector_open(&memory->maps, 1, 256u << 10);
     if (result == 0)
-        result = scp_vector_open(&memory->marks, sizeof(struct scp_mark), 1024);
+        result = scp_vector_open(&memory->marks.all, sizeof(struct scp_mark), 1024);
     if (result == 0)
         result = scp_vector_open(&memory->thread_notes, 1, 64u << 10);
     memory->staging = scp_scratch_map(SCP_BLOCK_MAXIMUM);
@@ -72,7 +72,7 @@ struct scp_memory *scp_memory_get(struct scp_checkpoint *checkpoint) {
         return NULL;
     }
     memory->pagemap = memory->memory = memory->pipe[0] = memory->pipe[1] = memory->tracker.descriptor = memory->direct =
-        memory->child.process = memory->spill.file = memory->file_pages.descriptor = -1;
+        memory->child.process = memory->spill.file = memory->file_pages.descriptor = memory->marks_reader.smaps = -1;
     checkpoint->image_private = memory;
     if (open_vectors(checkpoint, memory) != 0)
         scp_fail(checkpoint, ENOMEM, "no memory to make an image", NULL);
@@ -96,13 +96,14 @@ void scp_memory_close(struct scp_checkpoint *checkpoint) {
     if (memory == NULL)
         return;
     scp_child_end(memory);
+    scp_marks_close(memory);
     scp_writer_close(memory);
     scp_spill_close(memory);
     scp_tracker_close(checkpoint);
     scp_encode_close(memory);
     scp_file_pages_close(memory);
     scp_sink_close_direct(memory);
-    struct scp_vector *vectors[] = {&memory->maps,          &memory->marks,        &memory->loads,
+    struct scp_vector *vectors[] = {&memory->maps,          &memory->marks.all,    &memory->loads,
                                     &memory->metadata,      &memory->thread_notes, &memory->saved,
                                     &memory->sums,          &memory->dropped,      &memory->filling.parts,
                                     &memory->writing.parts, &memory->files,        &memory->lazy_parts};
@@ -213,6 +214,7 @@ int scp_image_finish(struct scp_checkpoint *checkpoint) {
     scp_encode_plain(checkpoint, false);
     int result = scp_image_seal(checkpoint);
     if (result == 0) {
+        scp_call(SYS_sync_file_range, checkpoint->image, 0, 0, SYNC_FILE_RANGE_WRITE); // the disk begins meanwhile
         scp_parent_offer(checkpoint);
         result = scp_image_sync(checkpoint);
     }

@@ -42,6 +42,15 @@ struct scp_mark {
     bool tracked; // registered with a userfaultfd for write protection
 };
 
+// region_marks.c: all of them, and what else smaps has told.
+struct scp_marks {
+    struct scp_vector all; // struct scp_mark, ascending
+    uint64_t huge_bytes; // of private memory in huge pages
+    int64_t took; // ns
+    bool grows; // is read by the checkpoint thread, which may map more memory for the table
+    bool old; // read by an earlier checkpoint: good enough for the first round of this one
+};
+
 // scp_region.vm_flags: what enum scp_region_flag has no bit for.
 #define SCP_VM_HUGE_SHIFT 0xffull // hugetlb: log2 of the page size in bytes
 #define SCP_VM_DROPPABLE (1ull << 8)
@@ -112,6 +121,15 @@ struct scp_helper_thread {
     uint8_t *memory; // stack, a stand-in for the thread's block of libc's, what the owner wants; NULL = there is none
 };
 
+// region_marks.c: a thread that reads smaps during the first round.
+struct scp_marks_reader {
+    struct scp_helper_thread thread;
+    int smaps; // the open file
+    char *text; // its buffer
+    struct scp_marks marks;
+    int result; // 0 or -errno
+};
+
 // image_writer.c
 struct scp_writer {
     struct scp_helper_thread thread;
@@ -145,14 +163,13 @@ enum scp_pass {
 struct scp_memory { // checkpoint->image_private
     struct scp_vector maps; // bytes: text of /proc/self/maps
     struct scp_vector lazy_parts; // struct scp_lazy_part, ascending
-    struct scp_vector marks; // struct scp_mark, ascending
+    struct scp_marks marks;
+    struct scp_marks_reader marks_reader;
     struct scp_vector loads; // Elf64_Phdr
     struct scp_vector metadata; // bytes
     struct scp_vector thread_notes; // bytes: core notes of the threads, made in the pause
     struct scp_file_identity identity;
     uint64_t unheeded; // bytes saved by a round since it last looked for the coordinator's word
-    int64_t marks_ns; // what reading smaps took
-    uint64_t huge_bytes; // of private memory in huge pages, as smaps was read last
     int pagemap, memory; // /proc/self/pagemap, /proc/self/mem
     int pipe[2]; // for pages that only a system call may look at
     uint64_t guard_category; // PAGE_IS_GUARD when this kernel knows it, else 0
@@ -213,6 +230,10 @@ void scp_memory_name(const struct scp_checkpoint *checkpoint, const struct scp_r
 
 // ---- region_marks.c, region_kinds.c ----------------------------------------------------------------------------------
 int scp_marks_read(struct scp_checkpoint *checkpoint);
+// Those of an earlier checkpoint, if there are any, are read anew beside what the caller goes on with.
+void scp_marks_read_beside(struct scp_checkpoint *checkpoint);
+int scp_marks_await(struct scp_checkpoint *checkpoint); // from then on they are this checkpoint's
+void scp_marks_close(struct scp_memory *memory);
 // The regions and their marks as they are now: smaps is read again only where mappings have changed.
 int scp_regions_again(struct scp_checkpoint *checkpoint);
 // A line of maps while its region is being made out.
@@ -304,6 +325,8 @@ void scp_file_pages_close(struct scp_memory *memory);
 // ---- parent.c: the last committed image, and what of memory is as it was then -------------------------------------------
 // The mappings that smaps shows as tracked are so for us.
 bool scp_parent_tracks(void);
+// What smaps has told the last checkpoint, if memory is tracked since.
+bool scp_parent_marks(struct scp_memory *memory);
 // Before the first round: true when the image is to be incremental. The tables and the tracker are then the checkpoint's.
 bool scp_parent_adopt(struct scp_checkpoint *checkpoint);
 // After the last pass: tells the checkpoint which files its blocks still lead to.

@@ -27,6 +27,7 @@ static struct {
     int tracker; // userfaultfd, in the checkpoint thread's private table
     struct scp_vector blocks, sums; // as in struct scp_memory; file n is files[n - 1]
     struct scp_vector files; // struct scp_parent_file
+    struct scp_marks marks;
     uint64_t bytes; // of memory that blocks have
     uint64_t newest_bytes; // of those, what the newest of the files has
     uint64_t full_bytes, chain_bytes; // written: the full image, those after it
@@ -42,6 +43,7 @@ static void close_tables(void) {
     scp_vector_close(&parent.blocks);
     scp_vector_close(&parent.sums);
     scp_vector_close(&parent.files);
+    scp_vector_close(&parent.marks.all);
 }
 
 static void drop(void) {
@@ -122,6 +124,20 @@ static void hand_over(struct scp_vector *from, struct scp_vector *to) {
     memset(from, 0, sizeof *from);
 }
 
+static void hand_over_marks(struct scp_marks *from, struct scp_marks *to) {
+    hand_over(&from->all, &to->all);
+    to->huge_bytes = from->huge_bytes;
+    to->took = from->took;
+    to->old = true;
+}
+
+bool scp_parent_marks(struct scp_memory *memory) {
+    if (!parent.stands || parent.marks.all.count == 0)
+        return false;
+    hand_over_marks(&parent.marks, &memory->marks);
+    return true;
+}
+
 bool scp_parent_adopt(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = checkpoint->image_private;
     if (parent.resting > 0)
@@ -188,7 +204,7 @@ int scp_parent_settle(struct scp_checkpoint *checkpoint) {
 
 static bool splits_huge_pages(const struct scp_memory *memory) {
     uint64_t resident = scp_memory_value("/proc/self/status", "RssAnon:");
-    return resident == UINT64_MAX || memory->huge_bytes > resident / HUGE_SHARE;
+    return resident == UINT64_MAX || memory->marks.huge_bytes > resident / HUGE_SHARE;
 }
 
 bool scp_parent_wanted(const struct scp_checkpoint *checkpoint) {
@@ -201,51 +217,63 @@ bool scp_parent_wanted(const struct scp_checkpoint *checkpoint) {
            !(checkpoint->order->flags & SCP_CHECKPOINT_STAY_STOPPED) && !long_enough && !heavy && parent.resting == 0;
 }
 
-// Of one block of the checkpoint: where its bytes are, and the sums of its pages.
-static int take_block(const struct scp_memory *memory, const struct scp_block *block, uint32_t newest) {
-    struct scp_block *taken = scp_vector_add(&parent.blocks);
-    size_t pages = block->stored_length / SCP_PAGE;
-    if (taken == NULL)
-        return -ENOMEM;
-    *taken = *block;
-    if (pages == 0)
-        return 0;
-    taken->checksum = parent.sums.count;
-    taken->file = block->file ? block->file : newest;
-    parent.bytes += block->stored_length;
-    parent.newest_bytes += block->file ? 0 : block->stored_length;
-    return scp_vector_append(&parent.sums, (const uint64_t *)memory->sums.base + block->checksum, pages);
-}
-
 static bool is_of_this_generation(const struct scp_checkpoint *checkpoint, const struct scp_block *block) {
     const struct scp_memory *memory = checkpoint->image_private;
     const struct scp_parent_file *files = memory->files.base;
     return block->file == 0 || files[block->file - 1].generation == checkpoint->order->generation;
 }
 
-// With what stands in this generation as well, or without.
+// The sums of pages that were saved again, or are no more, are in nobody's way until they are as many as the others.
+static int compact_sums(struct scp_checkpoint *checkpoint, struct scp_vector *table, uint64_t pages) {
+    struct scp_memory *memory = checkpoint->image_private;
+    struct scp_block *blocks = table->base;
+    struct scp_vector sums;
+    if (memory->sums.count <= 2 * pages)
+        return 0;
+    int result = scp_vector_open(&sums, sizeof(uint64_t), pages + 16);
+    for (size_t i = 0; result == 0 && i < table->count; i++) {
+        const uint64_t *from = (const uint64_t *)memory->sums.base + blocks[i].checksum;
+        blocks[i].checksum = sums.count;
+        result = scp_vector_append(&sums, from, blocks[i].stored_length / SCP_PAGE);
+    }
+    if (result == 0)
+        hand_over(&sums, &memory->sums);
+    else
+        scp_vector_close(&sums);
+    return result;
+}
+
+// The checkpoint's tables, which it does not need any more. With what stands in this generation as well, or without.
 static int take_tables(struct scp_checkpoint *checkpoint, bool own) {
     struct scp_memory *memory = checkpoint->image_private;
-    const struct scp_vector *table = memory->finished ? &memory->saved : &checkpoint->blocks;
+    struct scp_vector *table = memory->finished ? &memory->saved : &checkpoint->blocks;
+    struct scp_block *blocks = table->base;
     uint32_t newest = (uint32_t)memory->files.count + 1;
-    int result = scp_vector_open(&parent.blocks, sizeof(struct scp_block), table->count + 16);
-    if (result == 0)
-        result = scp_vector_open(&parent.sums, sizeof(uint64_t), memory->sums.count + 16);
+    size_t kept = 0;
     parent.bytes = parent.newest_bytes = 0;
-    for (size_t i = 0; result == 0 && i < table->count; i++) {
-        const struct scp_block *block = scp_vector_at(table, i);
-        bool has_place = block->stored_length != 0 || block->flags & SCP_SAVED_ZERO;
-        bool lasts = own || !block->stored_length || !is_of_this_generation(checkpoint, block);
-        if (has_place && !(block->flags & SCP_SAVED_DEFERRED) && lasts)
-            result = take_block(memory, block, newest);
+    for (size_t i = 0; i < table->count; i++) {
+        struct scp_block block = blocks[i];
+        bool has_place = block.stored_length != 0 || block.flags & SCP_SAVED_ZERO;
+        bool lasts = own || !block.stored_length || !is_of_this_generation(checkpoint, &block);
+        if (!has_place || block.flags & SCP_SAVED_DEFERRED || !lasts)
+            continue;
+        parent.bytes += block.stored_length;
+        parent.newest_bytes += block.file ? 0 : block.stored_length;
+        if (block.stored_length != 0 && block.file == 0)
+            block.file = newest;
+        blocks[kept++] = block;
     }
-    if (result == 0) {
-        hand_over(&memory->files, &parent.files);
-        parent.tracker = memory->tracker.descriptor;
-        memory->tracker.descriptor = -1;
-    } else
-        close_tables();
-    return result;
+    table->count = kept;
+    int result = compact_sums(checkpoint, table, parent.bytes / SCP_PAGE);
+    if (result < 0)
+        return result;
+    hand_over(table, &parent.blocks);
+    hand_over(&memory->sums, &parent.sums);
+    hand_over(&memory->files, &parent.files);
+    hand_over_marks(&memory->marks, &parent.marks);
+    parent.tracker = memory->tracker.descriptor;
+    memory->tracker.descriptor = -1;
+    return 0;
 }
 
 static int describe(const struct scp_checkpoint *checkpoint, struct scp_parent_file *file) {

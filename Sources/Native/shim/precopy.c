@@ -102,9 +102,13 @@ static int measure_round(struct scp_checkpoint *checkpoint, int number, struct s
     struct scp_memory *memory = checkpoint->image_private;
     int64_t start = scp_now();
     memory->spill.allowed = number > 0 && memory->direct >= 0 && memory->encoder == NULL;
+    if (number == 0)
+        scp_marks_read_beside(checkpoint);
     int result = save_round(checkpoint);
     if (result == 0)
         result = scp_sink_await(checkpoint);
+    if (result == 0)
+        result = scp_marks_await(checkpoint);
     if (result == 0 && number == 0 && memory->tracker.descriptor >= 0)
         // Registering has split mappings: better seen now than in the pause. A long round may have missed new advice too.
         result = memory->builds_on ? scp_regions_again(checkpoint) : scp_marks_read(checkpoint);
@@ -222,8 +226,9 @@ static int save_before(struct scp_checkpoint *checkpoint, struct scp_left *left)
         return save_rounds(checkpoint, left);
     }
     scp_snapshot_because(checkpoint, why, "");
-    if (checkpoint->order->snapshot == SCP_SNAPSHOT_PRECOPY)
-        return 0;
+    int result = scp_marks_await(checkpoint);
+    if (result < 0 || checkpoint->order->snapshot == SCP_SNAPSHOT_PRECOPY)
+        return result;
     left->bytes = resident;
     return save_clean(checkpoint);
 }
@@ -251,7 +256,7 @@ int scp_precopy(struct scp_checkpoint *checkpoint) {
     if (stop != NULL) {
         scp_snapshot_because(checkpoint, stop, "");
         fill(memory->staging, SCP_BLOCK_MAXIMUM);
-        return 0;
+        return scp_marks_await(checkpoint);
     }
     memory->left = (struct scp_left){.bytes = 0};
     int result = save_before(checkpoint, &memory->left);

@@ -48,10 +48,10 @@ static uint64_t number_after(const char *text) {
 }
 
 // One line of smaps, NUL-terminated. The current mark is the vector's last.
-static int read_line(struct scp_memory *memory, const char *line) {
-    struct scp_vector *marks = &memory->marks;
+static int read_line(struct scp_marks *told, const char *line) {
+    struct scp_vector *marks = &told->all;
     if ((line[0] >= '0' && line[0] <= '9') || (line[0] >= 'a' && line[0] <= 'f')) {
-        struct scp_mark *mark = scp_vector_add(marks);
+        struct scp_mark *mark = marks->count < marks->capacity || told->grows ? scp_vector_add(marks) : NULL;
         if (mark == NULL)
             return -ENOMEM;
         mark->start = scp_parse_hex(&line);
@@ -64,7 +64,7 @@ static int read_line(struct scp_memory *memory, const char *line) {
     if (mark != NULL && memcmp(line, "VmFlags:", 8) == 0)
         read_flags(mark, line + 8);
     if (memcmp(line, "AnonHugePages:", 14) == 0)
-        memory->huge_bytes += number_after(line + 14) << 10;
+        told->huge_bytes += number_after(line + 14) << 10;
     if (mark != NULL && memcmp(line, "KernelPageSize:", 15) == 0)
         for (uint64_t bytes = number_after(line + 15) << 10; bytes >> mark->huge_shift > 1;)
             mark->huge_shift++;
@@ -75,21 +75,21 @@ static int read_line(struct scp_memory *memory, const char *line) {
 }
 
 // Hands on whole lines of text[0 … length); returns how many bytes that were, or -errno.
-static int64_t read_lines(struct scp_memory *memory, char *text, size_t length) {
+static int64_t read_lines(struct scp_marks *told, char *text, size_t length) {
     size_t at = 0;
     for (;;) {
         char *end = memchr(text + at, '\n', length - at);
         if (end == NULL)
             return (int64_t)at;
         *end = '\0';
-        int result = read_line(memory, text + at);
+        int result = read_line(told, text + at);
         if (result < 0)
             return result;
         at = (size_t)(end - text) + 1;
     }
 }
 
-static int read_all(struct scp_memory *memory, int descriptor, char *text) {
+static int read_all(struct scp_marks *told, int descriptor, char *text) {
     size_t held = 0;
     for (;;) {
         long got = scp_call(SYS_read, descriptor, text + held, TEXT_BYTES - held - 16);
@@ -97,7 +97,7 @@ static int read_all(struct scp_memory *memory, int descriptor, char *text) {
             continue;
         if (got <= 0)
             return (int)got;
-        int64_t used = read_lines(memory, text, held + (size_t)got);
+        int64_t used = read_lines(told, text, held + (size_t)got);
         if (used < 0)
             return (int)used;
         held += (size_t)got - (size_t)used;
@@ -110,9 +110,9 @@ static int read_all(struct scp_memory *memory, int descriptor, char *text) {
 // Before our tracker begins such memory is another userfaultfd's. The program has none later either, or its descriptor
 // is refused.
 static void blame_tracked(struct scp_memory *memory) {
-    struct scp_mark *marks = memory->marks.base;
+    struct scp_mark *marks = memory->marks.all.base;
     bool ours = memory->tracker.descriptor >= 0 || scp_parent_tracks();
-    for (size_t i = 0; i < memory->marks.count && !ours; i++)
+    for (size_t i = 0; i < memory->marks.all.count && !ours; i++)
         if (marks[i].tracked)
             marks[i].trouble = SCP_TROUBLE_USERFAULT;
 }
@@ -134,6 +134,13 @@ static void drop_scratch(struct scp_vector *marks) {
     marks->count = kept;
 }
 
+static void note(struct scp_memory *memory, int64_t begin) {
+    drop_scratch(&memory->marks.all);
+    blame_tracked(memory);
+    memory->marks.took = scp_now() - begin;
+    memory->marks.old = false;
+}
+
 int scp_marks_read(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = scp_memory_get(checkpoint);
     if (memory == NULL)
@@ -143,13 +150,62 @@ int scp_marks_read(struct scp_checkpoint *checkpoint) {
     if (descriptor < 0)
         return scp_fail(checkpoint, descriptor, "cannot open /proc/self/smaps", NULL);
     char *text = scp_scratch_map(TEXT_BYTES);
-    memory->marks.count = 0;
-    memory->huge_bytes = 0;
-    int result = text == NULL ? -ENOMEM : read_all(memory, descriptor, text);
-    drop_scratch(&memory->marks);
-    blame_tracked(memory);
+    memory->marks.all.count = 0;
+    memory->marks.huge_bytes = 0;
+    memory->marks.grows = true;
+    int result = text == NULL ? -ENOMEM : read_all(&memory->marks, descriptor, text);
+    note(memory, begin);
     scp_scratch_unmap(text);
     scp_call(SYS_close, descriptor);
-    memory->marks_ns = scp_now() - begin;
     return result < 0 ? scp_fail(checkpoint, result, "cannot read /proc/self/smaps", NULL) : 0;
+}
+
+// ---- beside the first round ------------------------------------------------------------------------------------------------
+
+static void read_beside(void *argument) {
+    struct scp_marks_reader *reader = argument;
+    int64_t begin = scp_now();
+    reader->result = read_all(&reader->marks, reader->smaps, reader->text);
+    reader->marks.took = scp_now() - begin;
+}
+
+void scp_marks_read_beside(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = checkpoint->image_private;
+    struct scp_marks_reader *reader = &memory->marks_reader;
+    size_t room = memory->marks.all.count + memory->marks.all.count / 4 + 256; // the thread has no way to more
+    if (!memory->marks.old || checkpoint->order->stopped_by != 0) // the stop would hold new threads too
+        return;
+    reader->smaps = scp_open_own("/proc/self/smaps", O_RDONLY);
+    reader->text = scp_helper_thread_map(&reader->thread, TEXT_BYTES);
+    reader->marks = (struct scp_marks){.huge_bytes = 0};
+    if (reader->smaps < 0 || reader->text == NULL ||
+        scp_vector_open(&reader->marks.all, sizeof(struct scp_mark), room) != 0 ||
+        scp_helper_thread_start(&reader->thread, read_beside, reader) < 0)
+        scp_marks_close(memory);
+}
+
+int scp_marks_await(struct scp_checkpoint *checkpoint) {
+    struct scp_memory *memory = checkpoint->image_private;
+    struct scp_marks_reader *reader = &memory->marks_reader;
+    if (reader->thread.memory != NULL) {
+        scp_helper_thread_end(&reader->thread);
+        if (reader->result == 0 && memory->marks.old) {
+            scp_vector_close(&memory->marks.all);
+            memory->marks = reader->marks;
+            reader->marks = (struct scp_marks){.huge_bytes = 0};
+            note(memory, scp_now() - memory->marks.took);
+        }
+        scp_marks_close(memory);
+    }
+    return memory->marks.old ? scp_marks_read(checkpoint) : 0;
+}
+
+void scp_marks_close(struct scp_memory *memory) {
+    struct scp_marks_reader *reader = &memory->marks_reader;
+    if (reader->thread.memory != NULL)
+        scp_helper_thread_end(&reader->thread);
+    if (reader->smaps >= 0)
+        scp_call(SYS_close, reader->smaps);
+    scp_vector_close(&reader->marks.all);
+    *reader = (struct scp_marks_reader){.smaps = -1};
 }

@@ -160,6 +160,15 @@ static bool as_marked(const struct scp_checkpoint *checkpoint, const struct scp_
     return true;
 }
 
+// `slow`: however long reading takes. What an earlier checkpoint has read may have other advice by now.
+static bool are_due(const struct scp_checkpoint *checkpoint, bool slow) {
+    const struct scp_memory *memory = checkpoint->image_private;
+    const struct scp_marks *marks = &memory->marks;
+    if (marks->old)
+        return slow || checkpoint->pause_start != 0 || !as_marked(checkpoint, &marks->all);
+    return (slow || marks->took < QUICK_MARKS_NS) && !as_marked(checkpoint, &marks->all);
+}
+
 static int classify_all(struct scp_checkpoint *checkpoint, struct scp_memory *memory) {
     size_t cursor = 0;
     for (size_t i = 0; i < checkpoint->regions.count; i++) {
@@ -170,7 +179,7 @@ static int classify_all(struct scp_checkpoint *checkpoint, struct scp_memory *me
         parse_line(&text, &line);
         line.offset += region->start - line.start;
         int result = scp_region_classify(checkpoint, region, &line,
-                                         mark_for(&memory->marks, &cursor, region->start, region->end));
+                                         mark_for(&memory->marks.all, &cursor, region->start, region->end));
         if (result < 0)
             return result;
     }
@@ -182,11 +191,11 @@ int scp_regions_prepare(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = scp_memory_get(checkpoint);
     if (memory == NULL)
         return checkpoint->error ? -checkpoint->error : -ENOMEM;
-    int result = scp_marks_read(checkpoint);
+    int result = scp_parent_marks(memory) ? 0 : scp_marks_read(checkpoint);
     if (result < 0)
         return result;
     // Room beforehand, so that the pause seldom reads maps twice.
-    size_t lines = memory->marks.count + memory->marks.count / 8 + 1024;
+    size_t lines = memory->marks.all.count + memory->marks.all.count / 8 + 1024;
     if (scp_memory_vector(&checkpoint->regions, sizeof(struct scp_region), lines) != 0 ||
         scp_memory_vector(&checkpoint->strings, 1, 1u << 20) != 0 ||
         scp_vector_reserve(&checkpoint->regions, lines) != 0 || scp_vector_reserve(&memory->maps, lines * 100) != 0)
@@ -207,7 +216,7 @@ static int examine(struct scp_checkpoint *checkpoint, bool slow) {
     int result = read_maps(checkpoint, &memory->maps);
     if (result < 0)
         return scp_fail(checkpoint, result, "cannot read /proc/self/maps", NULL);
-    if ((slow || memory->marks_ns < QUICK_MARKS_NS) && !as_marked(checkpoint, &memory->marks)) {
+    if (are_due(checkpoint, slow)) {
         result = scp_marks_read(checkpoint);
         if (result < 0)
             return result;

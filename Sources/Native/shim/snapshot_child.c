@@ -134,7 +134,7 @@ static int check_marks(struct scp_checkpoint *checkpoint) {
         if (!has_deferred(checkpoint, region, &cursor))
             continue;
         const struct scp_mark *mark;
-        while ((mark = scp_vector_at(&memory->marks, next)) != NULL && mark->end <= region->start)
+        while ((mark = scp_vector_at(&memory->marks.all, next)) != NULL && mark->end <= region->start)
             next++;
         if (mark == NULL || mark->start > region->start || mark->end < region->end ||
             mark->flags & SCP_REGION_WIPEONFORK) {
