@@ -106,6 +106,19 @@ for name, words in {"plain": [], "lz4": ["--compress", "lz4"], "zstd": ["--compr
     suite.add(f"a_chain_comes_back.{name}", lambda folder, words=words: chain(folder, *words), limit=240)
 
 
+@suite.case(limit=240)
+def large_memory_comes_back(folder):
+    """More than 1 GiB: a thread scans half of the page tables while the program stands still."""
+    computation = start(folder, "--incremental", megabytes=1300)
+    taken(computation, False)
+    for number in range(2):
+        order(computation, "write 3000")
+        order(computation, f"drop {number * 40}")
+        taken(computation, True)
+    again(computation)
+    finish(computation)
+
+
 def storm(folder, case, *options):
     """Threads write, map, move and give up memory while one image after the other is taken."""
     computation = start(folder, "--incremental=4", *options, workload="precopy_storm", argument=case)

@@ -6,7 +6,7 @@
 #include "memory.h"
 #include <sys/wait.h>
 
-enum { MAXIMUM = 1 << 18, STEP = 7919, GROWN = 64 };
+enum { MAXIMUM = 1 << 19, STEP = 7919, GROWN = 64 };
 static uint32_t turns[MAXIMUM]; // of each page; 0 = it was given up
 static size_t pages, last;
 static char *memory, *grown; // grown: pages 0 to 63 filled with 77, 64 to 127 with 78, moved about

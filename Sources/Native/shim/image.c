@@ -159,10 +159,12 @@ int scp_image_write_memory(struct scp_checkpoint *checkpoint) {
         memory->defers = false;
     scp_encode_plain(checkpoint, checkpoint->snapshot == SCP_SNAPSHOT_PRECOPY);
     scp_saved_begin(checkpoint, SCP_PASS_LAST);
+    scp_scanner_open(checkpoint);
     for (size_t i = 0; result == 0 && i < checkpoint->regions.count; i++) {
         const struct scp_region *region = scp_vector_at(&checkpoint->regions, i);
         result = scp_pages_scan(checkpoint, region, scp_saved_run);
     }
+    scp_scanner_close(memory);
     if (result == 0)
         result = scp_saved_end(checkpoint);
     if (result == 0)

@@ -1,7 +1,7 @@
 // What the memory half of the shim shares: regions*.c, pages.c, image*.c, blobs.c, core_notes.c.
 //
 //   regions.c         /proc/self/maps -> checkpoint->regions      region_marks.c  VmFlags from smaps
-//   region_kinds.c    what a line of maps is; refusals            pages.c         which pages have content: runs
+//   region_kinds.c    what a line of maps is; refusals            pages.c, page_scan.c  which pages have content: runs
 //   image_read.c      memory that must not be touched directly    image_blocks.c  runs -> zero filter -> blocks -> file
 //   image_layout.c    blocks -> ELF program headers               core_notes.c    the notes gdb reads, and ours
 //   image.c           open, memory, finish, abandon               blobs.c         bytes that are not memory
@@ -178,6 +178,7 @@ struct scp_memory { // checkpoint->image_private
     uint8_t *staging; // SCP_BLOCK_MAXIMUM bytes
     uint8_t *residency; // SCP_BLOCK_MAXIMUM bytes: mincore's answer
     struct scp_scan_range *ranges; // SCP_SCAN_RANGES
+    struct scp_scanner *scanner; // page_scan.c; NULL: there is no thread
     enum scp_pass pass;
     int64_t round_deadline; // ns, CLOCK_MONOTONIC: the first round ends there; 0 = none
     int64_t writing_since; // ns: --io-limit; 0 = not limited now
@@ -269,6 +270,9 @@ struct scp_scan_range { // struct page_region of linux/fs.h (6.7)
     uint64_t start, end, categories;
 };
 void scp_pages_probe(struct scp_memory *memory);
+// While the program stands still: a thread helps with the page tables of large memory.
+void scp_scanner_open(struct scp_checkpoint *checkpoint);
+void scp_scanner_close(struct scp_memory *memory);
 // Calls sink for every run of the region that has content, ascending.
 int scp_pages_scan(struct scp_checkpoint *checkpoint, const struct scp_region *region, scp_run_sink *sink);
 

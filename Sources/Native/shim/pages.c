@@ -7,23 +7,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "memory.h"
-
-#define CATEGORY_WRITTEN (1ull << 1) // not written since it was armed; without a tracker always set
-#define CATEGORY_FILE (1ull << 2)
-#define CATEGORY_PRESENT (1ull << 3)
-#define CATEGORY_SWAPPED (1ull << 4)
-#define CATEGORY_ZERO (1ull << 5)
-#define CATEGORY_GUARD (1ull << 8) // 6.15
-
-struct scan_request { // struct pm_scan_arg
-    uint64_t size, flags, start, end, walk_end, ranges, range_count, max_pages;
-    uint64_t inverted, all_of, any_of, returned;
-};
-#define PAGEMAP_SCAN 0xc0606610u // _IOWR('f', 16, struct pm_scan_arg)
-#define SCAN_ARM (1ull << 0) // PM_SCAN_WP_MATCHING: what is found counts as not written, and its next write is noted
-#define SCAN_CHECK (1ull << 1) // PM_SCAN_CHECK_WPASYNC: -EPERM for memory that is not tracked
-_Static_assert(sizeof(struct scan_request) == 96, "PAGEMAP_SCAN's argument");
+#include "pages.h"
 
 // What a scan looks for: pages with content, but those whose category says that they are not wanted.
 struct wanted {
@@ -31,33 +15,28 @@ struct wanted {
     struct scp_memory *memory;
     const struct scp_region *region;
     scp_run_sink *sink;
-    uint64_t unwanted; // CATEGORY_ZERO or CATEGORY_FILE
+    uint64_t unwanted; // SCP_CATEGORY_ZERO or SCP_CATEGORY_FILE
     struct scp_run open; // the run that may still grow; end 0 = none
     uint64_t kept_from; // by_change: what was found neither written nor gone begins here
     uint64_t clean_from, clean_end; // mapping of a file: what it covers and was not found modified so far
 };
 
-static bool scan_once(struct scp_memory *memory, struct scan_request *request) {
-    request->size = sizeof *request;
-    return scp_call(SYS_ioctl, memory->pagemap, PAGEMAP_SCAN, request) >= 0;
-}
-
 void scp_pages_probe(struct scp_memory *memory) {
     uint64_t here = (uintptr_t)memory & ~(uint64_t)(SCP_PAGE - 1);
     struct scp_scan_range range;
-    struct scan_request request = {.start = here,
-                                   .end = here + SCP_PAGE,
-                                   .ranges = (uintptr_t)&range,
-                                   .range_count = 1,
-                                   .any_of = CATEGORY_PRESENT | CATEGORY_GUARD,
-                                   .returned = CATEGORY_PRESENT | CATEGORY_GUARD};
-    if (scan_once(memory, &request)) {
+    struct scp_scan_request request = {.start = here,
+                                       .end = here + SCP_PAGE,
+                                       .ranges = (uintptr_t)&range,
+                                       .range_count = 1,
+                                       .any_of = SCP_CATEGORY_PRESENT | SCP_CATEGORY_GUARD,
+                                       .returned = SCP_CATEGORY_PRESENT | SCP_CATEGORY_GUARD};
+    if (scp_scan_once(memory, &request)) {
         memory->scan_works = true;
-        memory->guard_category = CATEGORY_GUARD;
+        memory->guard_category = SCP_CATEGORY_GUARD;
         return;
     }
-    request.any_of = request.returned = CATEGORY_PRESENT;
-    memory->scan_works = scan_once(memory, &request);
+    request.any_of = request.returned = SCP_CATEGORY_PRESENT;
+    memory->scan_works = scp_scan_once(memory, &request);
 }
 
 // ---- runs ------------------------------------------------------------------------------------------------------------
@@ -102,52 +81,32 @@ static int add_run(struct wanted *wanted, uint64_t start, uint64_t end, enum scp
 }
 
 static enum scp_run_class class_of(const struct wanted *wanted, uint64_t categories) {
-    if (categories & CATEGORY_GUARD)
+    if (categories & SCP_CATEGORY_GUARD)
         return SCP_RUN_GUARD;
-    if (categories & CATEGORY_SWAPPED)
+    if (categories & SCP_CATEGORY_SWAPPED)
         return wanted->memory->guard_category ? SCP_RUN_READ : SCP_RUN_SWAPPED;
     return wanted->region->protection & PROT_READ ? SCP_RUN_PRESENT : SCP_RUN_READ;
 }
 
-typedef int range_reader(struct wanted *wanted, const struct scp_scan_range *range);
-
-// Hands all ranges that fit the request to `read`. A failure of the scan itself leaves checkpoint->error alone.
-static int scan(struct wanted *wanted, struct scan_request *request, range_reader *read) {
-    struct scp_memory *memory = wanted->memory;
-    request->size = sizeof *request;
+// Hands all ranges of the region that fit the request to `read`. A failure of the scan itself leaves checkpoint->error alone.
+static int scan(struct wanted *wanted, struct scp_scan_request *request, scp_range_reader *read) {
     request->start = wanted->region->start;
     request->end = wanted->region->end;
-    request->ranges = (uintptr_t)memory->ranges;
-    request->range_count = SCP_SCAN_RANGES;
-    while (request->start < request->end) {
-        long found = scp_call(SYS_ioctl, memory->pagemap, PAGEMAP_SCAN, request);
-        if (found == -EINTR)
-            continue;
-        if (found < 0)
-            return (int)found;
-        for (long i = 0; i < found; i++) {
-            int result = read(wanted, &memory->ranges[i]);
-            if (result < 0)
-                return result;
-        }
-        // When the last range is the last the table had room for, walk_end may lie before it (seen on 6.18).
-        uint64_t told_until = found > 0 ? memory->ranges[found - 1].end : 0;
-        request->start = told_until > request->walk_end ? told_until : request->walk_end;
-    }
-    return 0;
+    return scp_scan(wanted->memory, request, read, wanted);
 }
 
 static int scan_failed(struct wanted *wanted, int result) {
     return scp_fail(wanted->checkpoint, result, "cannot scan the page tables (PAGEMAP_SCAN)", NULL);
 }
 
-static int read_content(struct wanted *wanted, const struct scp_scan_range *range) {
+static int read_content(void *argument, const struct scp_scan_range *range) {
+    struct wanted *wanted = argument;
     return add_run(wanted, range->start, range->end, class_of(wanted, range->categories));
 }
 
 static int by_scan(struct wanted *wanted) {
-    uint64_t told = CATEGORY_PRESENT | CATEGORY_SWAPPED | wanted->memory->guard_category;
-    struct scan_request request = {
+    uint64_t told = SCP_CATEGORY_PRESENT | SCP_CATEGORY_SWAPPED | wanted->memory->guard_category;
+    struct scp_scan_request request = {
         .inverted = wanted->unwanted, .all_of = wanted->unwanted, .any_of = told, .returned = told};
     int result = scan(wanted, &request, read_content);
     return result < 0 ? scan_failed(wanted, result) : close_run(wanted);
@@ -155,19 +114,20 @@ static int by_scan(struct wanted *wanted) {
 
 // ---- what was written ------------------------------------------------------------------------------------------------
 
-static struct scan_request written(const struct wanted *wanted) {
-    uint64_t guards = wanted->memory->guard_category, content = CATEGORY_PRESENT | (guards ? CATEGORY_SWAPPED : 0);
-    return (struct scan_request){.inverted = wanted->unwanted | guards,
-                                 .all_of = wanted->unwanted | guards | CATEGORY_WRITTEN,
-                                 .any_of = content,
-                                 .returned = content};
+static struct scp_scan_request written(const struct wanted *wanted) {
+    uint64_t guards = wanted->memory->guard_category,
+             content = SCP_CATEGORY_PRESENT | (guards ? SCP_CATEGORY_SWAPPED : 0);
+    return (struct scp_scan_request){.inverted = wanted->unwanted | guards,
+                                     .all_of = wanted->unwanted | guards | SCP_CATEGORY_WRITTEN,
+                                     .any_of = content,
+                                     .returned = content};
 }
 
 // A round: what was written is found and armed in one step. Guard pages are left alone, and where the kernel does not
 // tell them, all that is not present (they look swapped); memory that is not tracked is passed over.
 static int by_arming(struct wanted *wanted) {
-    struct scan_request request = written(wanted);
-    request.flags = SCAN_ARM;
+    struct scp_scan_request request = written(wanted);
+    request.flags = SCP_SCAN_ARM;
     int result = scan(wanted, &request, read_content);
     if (result < 0 && wanted->checkpoint->error == 0) // armed, perhaps, and not told
         scp_tracker_lose(wanted->memory, wanted->region->start, wanted->region->end);
@@ -176,17 +136,18 @@ static int by_arming(struct wanted *wanted) {
 
 static int keep_until(struct wanted *wanted, uint64_t end) {
     uint64_t from = wanted->kept_from;
-    return from < end ? add(wanted, from, end, class_of(wanted, CATEGORY_PRESENT), true) : 0;
+    return from < end ? add(wanted, from, end, class_of(wanted, SCP_CATEGORY_PRESENT), true) : 0;
 }
 
 // Of a page in swap or in migration the kernel's word is good where it can't be a guard page in truth.
-static int read_change(struct wanted *wanted, const struct scp_scan_range *range) {
-    uint64_t categories = range->categories, content = CATEGORY_PRESENT | CATEGORY_SWAPPED | CATEGORY_GUARD;
+static int read_change(void *argument, const struct scp_scan_range *range) {
+    struct wanted *wanted = argument;
+    uint64_t categories = range->categories, content = SCP_CATEGORY_PRESENT | SCP_CATEGORY_SWAPPED | SCP_CATEGORY_GUARD;
     int result = keep_until(wanted, range->start);
     wanted->kept_from = range->end;
-    if (result < 0 || !(categories & content) || categories & CATEGORY_ZERO)
+    if (result < 0 || !(categories & content) || categories & SCP_CATEGORY_ZERO)
         return result;
-    bool unchanged = !(categories & CATEGORY_WRITTEN) && wanted->memory->guard_category != 0;
+    bool unchanged = !(categories & SCP_CATEGORY_WRITTEN) && wanted->memory->guard_category != 0;
     return add(wanted, range->start, range->end, class_of(wanted, categories), unchanged);
 }
 
@@ -195,11 +156,11 @@ static int read_change(struct wanted *wanted, const struct scp_scan_range *range
 // (A page that was given up has lost its mark, or its whole page table: so it is never taken for unchanged.)
 static int by_change(struct wanted *wanted) {
     uint64_t guards = wanted->memory->guard_category;
-    struct scan_request request = {.flags = SCAN_CHECK,
-                                   .inverted = CATEGORY_PRESENT,
-                                   .any_of = CATEGORY_PRESENT | CATEGORY_WRITTEN,
-                                   .returned =
-                                       CATEGORY_PRESENT | CATEGORY_SWAPPED | CATEGORY_WRITTEN | CATEGORY_ZERO | guards};
+    struct scp_scan_request request = {.flags = SCP_SCAN_CHECK,
+                                       .inverted = SCP_CATEGORY_PRESENT,
+                                       .any_of = SCP_CATEGORY_PRESENT | SCP_CATEGORY_WRITTEN,
+                                       .returned = SCP_CATEGORY_PRESENT | SCP_CATEGORY_SWAPPED | SCP_CATEGORY_WRITTEN |
+                                                   SCP_CATEGORY_ZERO | guards};
     wanted->kept_from = wanted->region->start;
     int result = scan(wanted, &request, read_change);
     if (result == 0)
@@ -207,28 +168,29 @@ static int by_change(struct wanted *wanted) {
     return result < 0 ? result : close_run(wanted);
 }
 
-static int read_state(struct wanted *wanted, const struct scp_scan_range *range) {
-    bool unchanged = !(range->categories & (CATEGORY_WRITTEN | CATEGORY_SWAPPED));
+static int read_state(void *argument, const struct scp_scan_range *range) {
+    struct wanted *wanted = argument;
+    bool unchanged = !(range->categories & (SCP_CATEGORY_WRITTEN | SCP_CATEGORY_SWAPPED));
     return add(wanted, range->start, range->end, class_of(wanted, range->categories), unchanged);
 }
 
 // The same over a private mapping of a file, where the mark survives that the page is given up (Linux keeps a marker in
 // its place): which page is the file's must be looked at one by one, and what is not present counts as written.
 static int by_state(struct wanted *wanted) {
-    uint64_t told = CATEGORY_PRESENT | CATEGORY_SWAPPED | wanted->memory->guard_category;
-    struct scan_request request = {.flags = SCAN_CHECK,
-                                   .inverted = wanted->unwanted,
-                                   .all_of = wanted->unwanted,
-                                   .any_of = told,
-                                   .returned = told | CATEGORY_WRITTEN};
+    uint64_t told = SCP_CATEGORY_PRESENT | SCP_CATEGORY_SWAPPED | wanted->memory->guard_category;
+    struct scp_scan_request request = {.flags = SCP_SCAN_CHECK,
+                                       .inverted = wanted->unwanted,
+                                       .all_of = wanted->unwanted,
+                                       .any_of = told,
+                                       .returned = told | SCP_CATEGORY_WRITTEN};
     int result = scan(wanted, &request, read_state);
     return result < 0 ? result : close_run(wanted);
 }
 
 // An entry of /proc/self/pagemap in the words of PAGEMAP_SCAN.
 static uint64_t categories_of(uint64_t entry) {
-    return (entry >> 63 & 1 ? CATEGORY_PRESENT : 0) | (entry >> 62 & 1 ? CATEGORY_SWAPPED : 0) |
-           (entry >> 61 & 1 ? CATEGORY_FILE : 0) | (entry >> 58 & 1 ? CATEGORY_GUARD : 0);
+    return (entry >> 63 & 1 ? SCP_CATEGORY_PRESENT : 0) | (entry >> 62 & 1 ? SCP_CATEGORY_SWAPPED : 0) |
+           (entry >> 61 & 1 ? SCP_CATEGORY_FILE : 0) | (entry >> 58 & 1 ? SCP_CATEGORY_GUARD : 0);
 }
 
 static int by_pagemap(struct wanted *wanted) {
@@ -244,7 +206,7 @@ static int by_pagemap(struct wanted *wanted) {
             return scp_fail(wanted->checkpoint, got < 0 ? (int)got : EIO, "cannot read /proc/self/pagemap", NULL);
         for (long i = 0; i < got / 8; i++, at += SCP_PAGE) {
             uint64_t categories = categories_of(entries[i]);
-            bool content = categories & (CATEGORY_PRESENT | CATEGORY_SWAPPED | CATEGORY_GUARD);
+            bool content = categories & (SCP_CATEGORY_PRESENT | SCP_CATEGORY_SWAPPED | SCP_CATEGORY_GUARD);
             if (!content || categories & wanted->unwanted)
                 continue;
             int result = add_run(wanted, at, at + SCP_PAGE, class_of(wanted, categories));
@@ -267,7 +229,7 @@ static int scan_private(struct wanted *wanted) {
     if (scp_tracker_has_lost(memory, region->start, region->end))
         return by_scan(wanted);
     // EPERM: a mapping that is newer than the last round. All of a region is one mapping: nothing was found before that.
-    int result = wanted->unwanted == CATEGORY_FILE ? by_state(wanted) : by_change(wanted);
+    int result = wanted->unwanted == SCP_CATEGORY_FILE ? by_state(wanted) : by_change(wanted);
     if (result == -EPERM && wanted->checkpoint->error == 0 && wanted->open.end == 0 &&
         wanted->kept_from <= region->start)
         return by_scan(wanted);
@@ -279,7 +241,7 @@ static int scan_private(struct wanted *wanted) {
 // Modified pages are anonymous; the rest of the file follows between them.
 static int scan_file(struct wanted *wanted) {
     const struct scp_region *region = wanted->region;
-    wanted->unwanted = CATEGORY_FILE;
+    wanted->unwanted = SCP_CATEGORY_FILE;
     wanted->clean_from = region->start;
     wanted->clean_end = region->end;
     if (!(region->flags & SCP_REGION_DELETED) && !(region->vm_flags & SCP_VM_LAZY)) {
@@ -347,7 +309,7 @@ int scp_pages_scan(struct scp_checkpoint *checkpoint, const struct scp_region *r
                             .memory = checkpoint->image_private,
                             .region = region,
                             .sink = sink,
-                            .unwanted = CATEGORY_ZERO};
+                            .unwanted = SCP_CATEGORY_ZERO};
     if (region->kind == SCP_REGION_VDSO)
         return emit(&wanted, region->start, region->end, SCP_RUN_READ);
     if (region->kind == SCP_REGION_VVAR)
@@ -371,27 +333,28 @@ int scp_pages_scan(struct scp_checkpoint *checkpoint, const struct scp_region *r
 
 bool scp_pages_tracked(const struct scp_memory *memory, uint64_t address) {
     struct scp_scan_range range;
-    struct scan_request request = {.flags = SCAN_CHECK,
-                                   .start = address,
-                                   .end = address + SCP_PAGE,
-                                   .ranges = (uintptr_t)&range,
-                                   .range_count = 1,
-                                   .any_of = CATEGORY_PRESENT,
-                                   .returned = CATEGORY_PRESENT};
-    request.size = sizeof request;
-    return scp_call(SYS_ioctl, memory->pagemap, PAGEMAP_SCAN, &request) >= 0;
+    struct scp_scan_request request = {.flags = SCP_SCAN_CHECK,
+                                       .start = address,
+                                       .end = address + SCP_PAGE,
+                                       .ranges = (uintptr_t)&range,
+                                       .range_count = 1,
+                                       .any_of = SCP_CATEGORY_PRESENT,
+                                       .returned = SCP_CATEGORY_PRESENT};
+    return scp_scan_once(memory, &request);
 }
 
-static int add_pages(struct wanted *wanted, const struct scp_scan_range *range) {
+static int add_pages(void *argument, const struct scp_scan_range *range) {
+    struct wanted *wanted = argument;
     wanted->kept_from += (range->end - range->start) / SCP_PAGE;
     return 0;
 }
 
 uint64_t scp_pages_written(struct scp_checkpoint *checkpoint, const struct scp_region *region) {
     bool file = region->kind == SCP_REGION_FILE || region->vm_flags & SCP_VM_LAZY;
-    struct wanted wanted = {
-        .memory = checkpoint->image_private, .region = region, .unwanted = file ? CATEGORY_FILE : CATEGORY_ZERO};
-    struct scan_request request = written(&wanted);
+    struct wanted wanted = {.memory = checkpoint->image_private,
+                            .region = region,
+                            .unwanted = file ? SCP_CATEGORY_FILE : SCP_CATEGORY_ZERO};
+    struct scp_scan_request request = written(&wanted);
     scan(&wanted, &request, add_pages);
     return wanted.kept_from;
 }
