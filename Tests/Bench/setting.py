@@ -19,6 +19,7 @@ class Setting:
 
     def __init__(self, folder, rounds, sizes, report):
         self.folder, self.rounds, self.sizes, self.report = folder, rounds, sizes, report
+        self.host_standstill = None  # ms; checkpoints.host_standstill
 
     def compile(self):
         for name in PROGRAMS:
