@@ -60,21 +60,24 @@ extension Image {
     }
 
     private func check(_ block: scp_block, _ index: Int) throws(ImageError) {
-        let name = "memory block \(index) at \(hexadecimal(block.address))"
-        guard block.address.isPageAligned, block.length.isPageAligned else { throw damaged("\(name) is no whole page") }
+        // Called only to be told: images have 100,000 blocks, and a name takes longer than all that is checked here.
+        func bad(_ what: String) -> ImageError {
+            damaged("memory block \(index) at \(hexadecimal(block.address)) \(what)")
+        }
+        guard block.address.isPageAligned, block.length.isPageAligned else { throw bad("is no whole page") }
         guard block.encoding == SCP_ENCODING_RAW.rawValue else {
-            throw damaged("\(name) is of unknown encoding \(block.encoding)")
+            throw bad("is of unknown encoding \(block.encoding)")
         }
         guard block.file <= needs.count, block.reserved == 0 else {
-            throw damaged("\(name) is in an image that it does not name")
+            throw bad("is in an image that it does not name")
         }
         if block.isGuard {
             guard block.stored_length == 0, block.checksum == 0, block.file == 0 else {
-                throw damaged("\(name) guards, but has content")
+                throw bad("guards, but has content")
             }
         } else {
             guard block.length <= UInt64(SCP_BLOCK_MAXIMUM), block.stored_length == block.length else {
-                throw damaged("\(name) has an impossible length")
+                throw bad("has an impossible length")
             }
         }
     }
