@@ -55,3 +55,7 @@ void scp_helper_thread_end(struct scp_helper_thread *thread) {
     scp_scratch_unmap(thread->memory);
     thread->memory = NULL;
 }
+
+bool scp_helper_threads_may(const struct scp_checkpoint *checkpoint) {
+    return checkpoint->order->stopped_by == 0;
+}

@@ -210,7 +210,7 @@ static int publish(struct scp_checkpoint *checkpoint) {
     atomic_store(&pack->state, SCP_PACK_READY);
     atomic_fetch_add(&encoder->published, 1);
     if (encoder->helpers.count == 0 && encoder->next - encoder->oldest > 1 && !encoder->plain &&
-        checkpoint->order->stopped_by == 0) // the stop would hold new threads too
+        scp_helper_threads_may(checkpoint))
         scp_helpers_start(encoder);
     atomic_fetch_add(&encoder->helpers.events, 1);
     scp_futex_wake(&encoder->helpers.events, 1);

@@ -398,6 +398,7 @@ void *scp_helper_thread_map(struct scp_helper_thread *thread, size_t bytes);
 // 0, or -errno and its memory is gone. The thread ends when `work` returns.
 int scp_helper_thread_start(struct scp_helper_thread *thread, void (*work)(void *), void *argument);
 void scp_helper_thread_end(struct scp_helper_thread *thread); // waits for its end; unmaps
+bool scp_helper_threads_may(const struct scp_checkpoint *checkpoint); // a stop by job control would hold new ones too
 
 // ---- image_writer.c ------------------------------------------------------------------------------------------------------
 // From now on memory->writing is written by a thread, if one can be made.

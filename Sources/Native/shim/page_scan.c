@@ -65,9 +65,9 @@ static void work(void *argument) {
 
 void scp_scanner_open(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = checkpoint->image_private;
-    bool alone =
-        checkpoint->processes <= 1 && checkpoint->order->stopped_by == 0; // the stop would hold new threads too
-    if (!alone || memory->tracker.descriptor < 0 || memory->resident < WORTH_BYTES)
+    bool alone = checkpoint->processes <= 1; // else the others have the processors
+    if (!alone || !scp_helper_threads_may(checkpoint) || memory->tracker.descriptor < 0 ||
+        memory->resident < WORTH_BYTES)
         return;
     struct scp_scanner *scanner = memory->scanner = scp_scratch_map(sizeof *scanner);
     if (scanner == NULL)

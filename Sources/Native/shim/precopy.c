@@ -97,21 +97,27 @@ static uint64_t per_second(uint64_t bytes, int64_t ns) {
     return ns > 1000000 ? bytes / (uint64_t)(ns / 1000000) * 1000 : bytes * 1000;
 }
 
+// Registering has split mappings: better seen now than in the pause. A long round may have missed new advice too.
+static int mark_again(struct scp_checkpoint *checkpoint) {
+    const struct scp_memory *memory = checkpoint->image_private;
+    if (!memory->builds_on)
+        return scp_marks_read(checkpoint);
+    int result = scp_marks_await(checkpoint);
+    return result < 0 ? result : scp_regions_again(checkpoint);
+}
+
 // One round and what it shows: how much the program has written meanwhile, and the first how quick the disk is.
 static int measure_round(struct scp_checkpoint *checkpoint, int number, struct scp_left *left) {
     struct scp_memory *memory = checkpoint->image_private;
     int64_t start = scp_now();
     memory->spill.allowed = number > 0 && memory->direct >= 0 && memory->encoder == NULL;
-    if (number == 0)
+    if (number == 0 && memory->builds_on)
         scp_marks_read_beside(checkpoint);
     int result = save_round(checkpoint);
     if (result == 0)
         result = scp_sink_await(checkpoint);
-    if (result == 0)
-        result = scp_marks_await(checkpoint);
     if (result == 0 && number == 0 && memory->tracker.descriptor >= 0)
-        // Registering has split mappings: better seen now than in the pause. A long round may have missed new advice too.
-        result = memory->builds_on ? scp_regions_again(checkpoint) : scp_marks_read(checkpoint);
+        result = mark_again(checkpoint);
     int64_t took = scp_now() - start;
     left->bytes = result == 0 ? scp_pages_written_in_all(checkpoint) * SCP_PAGE : 0;
     left->written = per_second(left->bytes, took);
@@ -189,8 +195,7 @@ static void write_large(struct scp_checkpoint *checkpoint) {
     memory->sink_limit = direct ? SCP_SINK_DIRECT : SCP_SINK_WRITE;
     if (direct)
         scp_call(SYS_madvise, memory->sink, SCP_SINK_BYTES, MADV_HUGEPAGE); // filled sooner
-    if ((direct || memory->encoder != NULL) &&
-        checkpoint->order->stopped_by == 0) // the stop would hold new threads too
+    if ((direct || memory->encoder != NULL) && scp_helper_threads_may(checkpoint))
         scp_writer_open(checkpoint);
 }
 

@@ -173,7 +173,7 @@ void scp_marks_read_beside(struct scp_checkpoint *checkpoint) {
     struct scp_memory *memory = checkpoint->image_private;
     struct scp_marks_reader *reader = &memory->marks_reader;
     size_t room = memory->marks.all.count + memory->marks.all.count / 4 + 256; // the thread has no way to more
-    if (!memory->marks.old || checkpoint->order->stopped_by != 0) // the stop would hold new threads too
+    if (!memory->marks.old || !scp_helper_threads_may(checkpoint))
         return;
     reader->smaps = scp_open_own("/proc/self/smaps", O_RDONLY);
     reader->text = scp_helper_thread_map(&reader->thread, TEXT_BYTES);
